@@ -1,0 +1,1 @@
+"""Actuators: the only code that changes anything outside. Imports `connectors`, never `jobs` or Flink."""
