@@ -495,6 +495,7 @@ def test_a_malformed_record_shows_what_could_be_read() -> None:
         (outer(userIdentity=...), "wcu", 1),
         ({**record(), "eventName": "MODIFY"}, "old_bytes", None),
         (record(OldImage={"id": {"S": "a1"}}), "old_bytes", 4),
+        (outer(**{"detail-type": "x", "source": "y"}), "table", "notes"),
         (outer(somethingNew={"deep": [1, 2.5, None]}), "table", "notes"),
     ],
 )
@@ -584,6 +585,13 @@ def test_no_nesting_is_too_deep_for_the_reader(levels: int, shape: tuple[bytes, 
     assert len(outcome.reason) < 3_000
     if levels >= 1_000:
         assert outcome.reason == "nested deeper than the 32 levels of an item"
+
+
+@pytest.mark.parametrize("shape", [LIST, MAP])
+def test_a_large_item_may_nest_32_levels_too(shape: tuple[bytes, bytes, bytes]) -> None:
+    wide = b'"wide":{"L":[' + b",".join([b'{"M":{}}'] * 1_000) + b"]},"
+    text = nested(32, *shape).replace(b'"deep"', wide + b'"deep"')
+    assert isinstance(parse_change(text, SCHEMAS), Change)
 
 
 def test_many_brackets_are_not_deep() -> None:
