@@ -1,0 +1,311 @@
+"""The model of all settings: names, types, units, defaults, ranges and what may stand together. Pure.
+
+In TOML a setting has the name of its field; a duration, held here as milliseconds in `size_ms`, is written
+there with its unit and without the suffix: `size = "2m"`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from itertools import pairwise
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from jobs.settings.durations import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, format_duration
+from jobs.settings.toml_text import shown, toml_path
+
+SHORTEST_STEP_MS = 100
+MOST_STEPS = 1_000
+# With at most six decimals in a ratio, wcu * ratio fits the 28 digits of Decimal's arithmetic: it is exact.
+LARGEST_WCU = 10**12
+MOST_DECIMALS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What a setting is given in, as the reference table calls it."""
+
+    name: str
+
+
+DURATION = Unit("duration")
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Settings that are each allowed, but not together.
+
+    The path leads from the section that found it, in TOML names, to the setting to change.
+    """
+
+    path: tuple[str | int, ...]
+    text: str
+
+
+def _without_text(value: object) -> object:
+    """The value, for pydantic to convert: text would pass as a number, though TOML has numbers of its own."""
+    if isinstance(value, str):
+        message = "a number is not written in quotes"
+        raise ValueError(message)
+    return value
+
+
+def _quoted(duration_ms: int) -> str:
+    return f'"{format_duration(duration_ms)}"'
+
+
+DurationMs = Annotated[int, DURATION]
+Wcu = Annotated[int, Unit("WCU per window"), Field(ge=1, le=LARGEST_WCU)]
+Ratio = Annotated[
+    Decimal,
+    Unit("ratio"),
+    BeforeValidator(_without_text),
+    Field(strict=False, gt=0, le=1, decimal_places=MOST_DECIMALS),
+]
+Flag = Annotated[bool, Unit("flag")]
+TableName = Annotated[str, Unit("table name"), Field(min_length=1)]
+AttributeName = Annotated[str, Unit("attribute name"), Field(min_length=1)]
+Pattern = Annotated[str, Unit("pattern"), Field(min_length=1)]
+
+
+class WindowKind(StrEnum):
+    """How windows follow one another."""
+
+    CUMULATE = "cumulate"
+    HOP = "hop"
+
+
+class WeighImages(StrEnum):
+    """When the images of a change are weighed."""
+
+    WHEN_NEEDED = "when_needed"
+    ALWAYS = "always"
+
+
+class Section(BaseModel):
+    """A table of settings: frozen, strict about types, closed to unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @classmethod
+    def conflicts(cls, values: Mapping[str, Any]) -> Iterator[Conflict]:
+        """Conflicts between values of this section that are each allowed.
+
+        Args:
+            values: By field name, as `model_dump` gives them. A value that is not allowed in itself is
+                missing (an array's element: None), so that its mistake does not hide the conflicts of others.
+        """
+        return iter(())
+
+    @model_validator(mode="after")
+    def _without_conflict(self) -> Self:
+        conflicts = list(self.conflicts(self.model_dump()))
+        if conflicts:
+            message = "; ".join(
+                f"{toml_path(each.path)}: {each.text}".removeprefix(": ") for each in conflicts
+            )
+            raise ValueError(message)
+        return self
+
+
+class WindowSettings(Section):
+    """The window over which write capacity is added up."""
+
+    size_ms: DurationMs = Field(
+        default=2 * MINUTE_MS,
+        ge=SHORTEST_STEP_MS,
+        le=DAY_MS,
+        description="Length of the window in which the write capacity of each partition key is added up.",
+    )
+    step_ms: DurationMs = Field(
+        default=5 * SECOND_MS,
+        ge=SHORTEST_STEP_MS,
+        le=DAY_MS,
+        description=f"Event time between two looks inside the window; size is a multiple of it, "
+        f"at most {MOST_STEPS} times.",
+    )
+    kind: Annotated[WindowKind, Unit("word"), Field(strict=False)] = Field(
+        default=WindowKind.CUMULATE,
+        description="cumulate: one window after the other, each total growing step by step; "
+        "hop: at every step ends a window of the full size.",
+    )
+    out_of_orderness_ms: DurationMs = Field(
+        default=2 * SECOND_MS,
+        ge=0,
+        le=HOUR_MS,
+        description="How far behind the newest change a change may come and still count; "
+        "any later one is late and suspends nobody.",
+    )
+
+    @classmethod
+    def conflicts(cls, values: Mapping[str, Any]) -> Iterator[Conflict]:
+        """A size that is no whole number of steps, or too many of them."""
+        size_ms, step_ms = values.get("size_ms"), values.get("step_ms")
+        if size_ms is None or step_ms is None:
+            return
+        size, step = _quoted(size_ms), _quoted(step_ms)
+        if size_ms % step_ms:
+            below_ms = size_ms - size_ms % step_ms
+            multiples_ms = [each_ms for each_ms in (below_ms, below_ms + step_ms) if 0 < each_ms <= DAY_MS]
+            nearest = " or ".join(_quoted(each_ms) for each_ms in multiples_ms)
+            yield Conflict(("size",), f"{size} is not a multiple of window.step, {step}; nearest: {nearest}")
+        if size_ms > MOST_STEPS * step_ms:
+            yield Conflict(("size",), f"{size} has more than {MOST_STEPS} steps of {step} (window.step)")
+
+
+class LimitRule(Section):
+    """A limit for a table, or for some of its partition keys."""
+
+    table: TableName = Field(
+        description="Table that the rule is for, by its exact name.", examples=["conversations"]
+    )
+    partition_key: Pattern | None = Field(
+        default=None,
+        description="Partition keys that the rule is for: `*` stands for any characters, `?` for one, "
+        "everything else for itself. Without it: all of the table.",
+        examples=["tenant-0001*"],
+    )
+    wcu: Wcu | None = Field(
+        default=None,
+        description="Write capacity units at which each of these partition keys is over its limit.",
+        examples=[12_000],
+    )
+    exempt: Flag = Field(
+        default=False,
+        description="true, in place of wcu: these partition keys are never warned about or suspended.",
+    )
+
+    @classmethod
+    def conflicts(cls, values: Mapping[str, Any]) -> Iterator[Conflict]:
+        """A rule that says nothing or two things, or a pattern where only a name can match."""
+        if "wcu" in values and "exempt" in values:
+            if values["exempt"] and values["wcu"] is not None:
+                yield Conflict((), "wcu and exempt = true exclude each other; keep one of them")
+            if not values["exempt"] and values["wcu"] is None:
+                yield Conflict((), "sets no limit; give wcu, or exempt = true")
+        table = values.get("table", "")
+        if "*" in table or "?" in table:
+            text = f"{shown(table)} can match no table; a table is given by its exact name, not by a pattern"
+            yield Conflict(("table",), text)
+
+
+class LimitsSettings(Section):
+    """How much a partition key may consume."""
+
+    default_wcu: Wcu = Field(
+        default=6_000,
+        description="Write capacity units at which a partition key that no rule is for is over its limit.",
+    )
+    warn_ratio: Ratio = Field(
+        default=Decimal("0.8"),
+        description="Part of its limit from which a partition key is reported as near it.",
+    )
+    rules: tuple[LimitRule, ...] = Field(
+        default=(),
+        description="Limits of their own for tables and partition keys. The most specific rule wins: "
+        "table and partition key, then table, then default_wcu.",
+    )
+
+    @classmethod
+    def conflicts(cls, values: Mapping[str, Any]) -> Iterator[Conflict]:
+        """Rules for the same table and pattern."""
+        first_at: dict[tuple[str, str | None], int] = {}
+        for at, rule in enumerate(values.get("rules", ())):
+            if rule is None or "table" not in rule or "partition_key" not in rule:
+                continue
+            subject = rule["table"], rule["partition_key"]
+            if first_at.setdefault(subject, at) != at:
+                first = f"limits.rules[{first_at[subject]}]"
+                text = f"has the table and partition_key of {first} again; keep one of them"
+                yield Conflict(("rules", at), text)
+
+
+class LeaseSettings(Section):
+    """How long a suspension lasts."""
+
+    steps_ms: tuple[Annotated[DurationMs, Field(ge=SHORTEST_STEP_MS, le=DAY_MS)], ...] = Field(
+        default=(2 * MINUTE_MS, 5 * MINUTE_MS, 10 * MINUTE_MS),
+        min_length=1,
+        description="How long the first suspension lasts, the second, and so on; the last is for all that "
+        "follow. None is shorter than window.step or the one before.",
+    )
+    decay_ms: DurationMs = Field(
+        default=HOUR_MS,
+        ge=0,
+        le=365 * DAY_MS,
+        description="Time without offence after which escalation decays.",
+    )
+
+    @classmethod
+    def conflicts(cls, values: Mapping[str, Any]) -> Iterator[Conflict]:
+        """A suspension that is shorter than the one before."""
+        for at, (before_ms, after_ms) in enumerate(pairwise(values.get("steps_ms", ())), start=1):
+            if before_ms is not None and after_ms is not None and after_ms < before_ms:
+                text = f"{_quoted(after_ms)} is shorter than the one before it, {_quoted(before_ms)}"
+                yield Conflict(("steps", at), text)
+
+
+class TableSettings(Section):
+    """What the change stream does not say of a table."""
+
+    partition_key: AttributeName | None = Field(
+        default=None,
+        description="Attribute that is the partition key: needed where the table has a sort key too, "
+        "for the stream does not say which is which.",
+        examples=["pk"],
+    )
+    transactional: Flag = Field(
+        default=False,
+        description="true: the table is written in transactions, where each write costs twice the capacity.",
+    )
+
+
+class DecodeSettings(Section):
+    """How change records are read."""
+
+    weigh_images: Annotated[WeighImages, Unit("word"), Field(strict=False)] = Field(
+        default=WeighImages.WHEN_NEEDED,
+        description="always: weigh both images of each change and compare with its recorded size; "
+        "when_needed: only where that size leaves the cost open.",
+    )
+    future_tolerance_ms: DurationMs = Field(
+        default=HOUR_MS,
+        ge=SECOND_MS,
+        le=DAY_MS,
+        description="How far ahead of the newest arrival the time of a change may be; "
+        "a change beyond it is malformed.",
+    )
+
+
+class Settings(Section):
+    """All settings."""
+
+    shadow: Flag = Field(default=False, description="true: make every decision and send none.")
+    window: WindowSettings = Field(
+        default=WindowSettings(), description="The window over which write capacity is added up."
+    )
+    limits: LimitsSettings = Field(
+        default=LimitsSettings(), description="How much a partition key may consume in a window."
+    )
+    lease: LeaseSettings = Field(
+        default=LeaseSettings(), description="A suspension is a lease: it ends by itself."
+    )
+    decode: DecodeSettings = Field(default=DecodeSettings(), description="How change records are read.")
+    tables: dict[str, TableSettings] = Field(
+        default_factory=dict,
+        description="What the change stream does not say of a table, by the table's name.",
+        examples=["conversations"],
+    )
+
+    @classmethod
+    def conflicts(cls, values: Mapping[str, Any]) -> Iterator[Conflict]:
+        """Suspensions that would lapse before they can be extended, or a table without a name."""
+        step_ms = values.get("window", {}).get("step_ms", 0)
+        for at, lease_ms in enumerate(values.get("lease", {}).get("steps_ms", ())):
+            if lease_ms is not None and lease_ms < step_ms:
+                text = f"{_quoted(lease_ms)} is shorter than window.step, {_quoted(step_ms)}"
+                yield Conflict(("lease", "steps", at), f"{text}; it would lapse before it can be extended")
+        if "" in values.get("tables", ()):
+            yield Conflict(("tables", ""), "a table has a name")
