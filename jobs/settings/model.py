@@ -235,7 +235,7 @@ class LeaseSettings(Section):
         default=HOUR_MS,
         ge=0,
         le=365 * DAY_MS,
-        description="Time without offence after which escalation decays.",
+        description="Time without offence after a suspension until the next is again as short as the first.",
     )
 
     @classmethod

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -31,6 +32,7 @@ from jobs.settings.reference import example_file, reference_page, reference_tabl
 from jobs.settings.render import count_given, count_left_at_default, to_toml
 
 ROOT = Path(__file__).parents[2]
+UNHURRIED = examples(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 REWRITE = "run `python -m jobs.settings` in the root of the project"
 
 
@@ -95,11 +97,13 @@ def test_other_text_is_no_duration(text: str) -> None:
     assert parse_duration(text) is None
 
 
+@UNHURRIED
 @given(st.integers(min_value=0, max_value=10**15))
 def test_duration_reads_back_as_it_was(duration_ms: int) -> None:
     assert parse_duration(format_duration(duration_ms)) == duration_ms
 
 
+@UNHURRIED
 @given(st.text(alphabet="0123456789dhms. -", max_size=12))
 def test_duration_that_is_read_equals_the_one_written_back(text: str) -> None:
     duration_ms = parse_duration(text)
@@ -578,6 +582,7 @@ toml_like = st.recursive(
 )
 
 
+@UNHURRIED
 @given(st.dictionaries(names, toml_like, max_size=7))
 def test_any_tables_are_settings_or_mistakes_told_in_one_line_each(tables: dict[str, Any]) -> None:
     outcome = read_settings(tables)
@@ -586,6 +591,7 @@ def test_any_tables_are_settings_or_mistakes_told_in_one_line_each(tables: dict[
         assert all(problem.isprintable() for problem in outcome.problems)
 
 
+@UNHURRIED
 @given(
     st.binary(max_size=60)
     | st.text(alphabet="window=.[]{}'\"\n\\u0e9-_#, ", max_size=60).map(lambda text: text.encode())
@@ -632,6 +638,7 @@ def any_settings(draw: st.DrawFn) -> Settings:
     )
 
 
+@UNHURRIED
 @given(any_settings())
 def test_settings_written_as_toml_read_back_equal(written: Settings) -> None:
     assert settings(to_toml(written)) == written
