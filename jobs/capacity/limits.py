@@ -97,7 +97,7 @@ def _table_limits(
         wcu = None if rule.exempt else rule.wcu
         if rule.partition_key is not None:
             patterns.append((rule.partition_key, _limit(wcu, warn_ratio, f"{table}/{rule.partition_key}")))
-        elif otherwise is default:
+        else:
             otherwise = _limit(wcu, warn_ratio, table)
     patterns.sort(
         key=lambda pattern: -_literal_characters(pattern[0])
@@ -110,9 +110,10 @@ def _limit(wcu: int | None, warn_ratio: Decimal, rule: str) -> Limit:
 
 
 def _warn_wcu(wcu: int, warn_ratio: Decimal) -> int:
-    # In integers, because 0.8 has no exact float and Decimal arithmetic rounds by its context.
+    # In integers, because 0.8 has no exact float and Decimal arithmetic rounds by its context. At least 1, as
+    # both are above 0.
     numerator, denominator = warn_ratio.as_integer_ratio()
-    return max(1, -(-wcu * numerator // denominator))
+    return -(-wcu * numerator // denominator)
 
 
 def _literal_characters(pattern: str) -> int:

@@ -110,6 +110,12 @@ def test_the_first_offence_takes_the_first_lease() -> None:
     assert (decision.level, decision.kind) == (Level.OVER, DecisionKind.SUSPENDED)
 
 
+def test_a_leased_key_that_is_still_over_is_remembered_and_nothing_else() -> None:
+    leased = LeaseState(level_index=0, lease_end_ms=85_000, last_over_ms=65_000, decision_seq=1)
+    found = decide(leased, total(70_000), LIMIT, LEASE, WINDOW)
+    assert found == (replace(leased, last_over_ms=70_000), Decision(Level.OVER))
+
+
 def test_an_action_says_what_was_decided_and_why() -> None:
     _, decision = decide(LeaseState.calm(), total(65_000, 1234), LIMIT, LEASE, WINDOW)
     assert decision.action is not None
