@@ -73,24 +73,17 @@ class Limits:
         limits = self._tables.get(table)
         if limits is None:
             return self._default
-        return next(
-            (limit for pattern, limit in limits.patterns if pattern.match(partition_key)), limits.otherwise
-        )
+        return next((limit for pattern, limit in limits.patterns if pattern.match(partition_key)), limits.otherwise)
 
 
 def _tables(settings: LimitsSettings, default: Limit) -> dict[str, _TableLimits]:
     rules: dict[str, list[LimitRule]] = defaultdict(list)
     for rule in settings.rules:
         rules[rule.table].append(rule)
-    return {
-        table: _table_limits(table, of_table, settings.warn_ratio, default)
-        for table, of_table in rules.items()
-    }
+    return {table: _table_limits(table, of_table, settings.warn_ratio, default) for table, of_table in rules.items()}
 
 
-def _table_limits(
-    table: str, rules: Iterable[LimitRule], warn_ratio: Decimal, default: Limit
-) -> _TableLimits:
+def _table_limits(table: str, rules: Iterable[LimitRule], warn_ratio: Decimal, default: Limit) -> _TableLimits:
     otherwise = default
     patterns: list[tuple[str, Limit]] = []
     for rule in rules:
@@ -99,9 +92,7 @@ def _table_limits(
             patterns.append((rule.partition_key, _limit(wcu, warn_ratio, f"{table}/{rule.partition_key}")))
         else:
             otherwise = _limit(wcu, warn_ratio, table)
-    patterns.sort(
-        key=lambda pattern: -_literal_characters(pattern[0])
-    )  # stable: the earlier rule stays first
+    patterns.sort(key=lambda pattern: -_literal_characters(pattern[0]))  # stable: the earlier rule stays first
     return _TableLimits(tuple((_compiled(text), limit) for text, limit in patterns), otherwise)
 
 

@@ -1,0 +1,78 @@
+"""The capacity job as a graph: decoded change records in, outcomes out. The same for live, replay and tests."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from string import Template
+from typing import Final
+
+import msgspec
+from pyflink.table import Schema, StreamTableEnvironment, Table
+from pyflink.table.udf import udtf
+
+from connectors.recordings.segments import Segment
+from jobs.capacity.limits import Limits
+from jobs.capacity.operators import DECODED_COLUMNS, OUTCOME_TYPE, Decide, ReadLane
+from jobs.capacity.outcomes import OutcomeKind
+from jobs.settings import Settings
+
+_COLUMNS: Final = ", ".join(DECODED_COLUMNS)
+
+
+def recorded_source(tables: StreamTableEnvironment, lanes: Sequence[Sequence[Segment]], settings: Settings) -> Table:
+    """The decoded stream of a recording, each lane read by a subtask of its own."""
+    texts = [(msgspec.json.encode(list(lane)).decode(),) for lane in lanes]
+    tables.create_temporary_view("lanes", tables.from_elements(texts, ["lane"]))
+    read_lane = udtf(ReadLane(settings), result_types=list(DECODED_COLUMNS.values()))
+    tables.create_temporary_function("read_lane", read_lane)
+    return tables.sql_query(f"SELECT {_COLUMNS} FROM lanes, LATERAL TABLE(read_lane(lane)) AS row_of_lane({_COLUMNS})")
+
+
+def build(tables: StreamTableEnvironment, decoded: Table, settings: Settings) -> Table:
+    """The outcomes of a decoded stream, as rows of kind and line.
+
+    Args:
+        decoded: Rows with the columns of `DECODED_COLUMNS`; each row's `low_water_ms` promises that no later row of
+            its subtask is older, and becomes the watermark.
+    """
+    timed = tables.from_data_stream(tables.to_data_stream(decoded), _timed_schema())
+    tables.create_temporary_view("decoded", timed)
+    tables.create_temporary_view("write_costs", tables.sql_query("SELECT * FROM decoded WHERE table_name IS NOT NULL"))
+    totals = tables.to_data_stream(tables.sql_query(windows_sql(settings)))
+    decided = (
+        totals.key_by(lambda total: (total[0], total[1], total[2]))
+        .process(Decide(settings), output_type=OUTCOME_TYPE)
+        .name("decide")
+        .uid("decide")
+    )
+    # Keys near their limit are few, and one subtask's worth of Python is enough for them.
+    decided.set_parallelism(1)
+    tables.create_temporary_view("decisions", tables.from_data_stream(decided))
+    return tables.sql_query(
+        "SELECT kind, line FROM decisions "
+        f"UNION ALL SELECT '{OutcomeKind.REPORT}', report FROM decoded WHERE report IS NOT NULL"
+    )
+
+
+def windows_sql(settings: Settings) -> str:
+    """The query that sums up windows, from the SQL file of their kind."""
+    window = settings.window
+    text = files(__package__).joinpath(f"windows_{window.kind}.sql").read_text()
+    return Template(text).substitute(
+        step_s=_seconds(window.step_ms),
+        size_s=_seconds(window.size_ms),
+        lowest_warn_wcu=Limits(settings.limits).lowest_warn_wcu,
+    )
+
+
+def _seconds(duration_ms: int) -> str:
+    return f"{duration_ms // 1000}.{duration_ms % 1000:03d}"
+
+
+def _timed_schema() -> Schema:
+    builder = Schema.new_builder()
+    for name, data_type in DECODED_COLUMNS.items():
+        builder.column(name, data_type)
+    builder.column_by_expression("written_at", "TO_TIMESTAMP_LTZ(at_ms, 3)")
+    # A watermark says that nothing at or before it is still to come.
+    builder.watermark("written_at", "TO_TIMESTAMP_LTZ(low_water_ms - 1, 3)")
+    return builder.build()

@@ -1,0 +1,202 @@
+"""A lane: several segments of a recording read by one reader, in the order of their times.
+
+A file holds records in the order in which they arrived, and its progress is the newest time so far in it. The lane
+always reads on where progress is lowest, so files recorded side by side advance together, and what it holds are the
+sums of the steps that are still open in one of them. It does no I/O but through its segments.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from heapq import heappop, heappush
+from typing import Final, NamedTuple
+
+from connectors.dynamodb.change import Malformed
+from connectors.dynamodb.clock import is_too_far_ahead, wrong_clock_reason
+from connectors.dynamodb.fast_path import FastPath
+from connectors.recordings.segments import Segment
+from jobs.capacity.decoded import NO_TIME_MS, Decoded, OpenSegment
+from jobs.capacity.reports import Report, late_line, malformed_line, write_report
+
+# Sums of a key in a step that are held before they are handed on unfinished: about 60 MB of them.
+_MOST_SUMS: Final = 200_000
+_KEYS_PER_REPORT: Final = 4096
+_NO_EARLIEST_MS: Final = 1 << 62
+
+Key = tuple[str, str, str]
+"""Table, partition key, type of the partition key."""
+
+
+class LaneRow(NamedTuple):
+    """What a lane gives out: a key's writes in one step, or, without a table, a report.
+
+    Attributes:
+        at_ms: The last millisecond of the step.
+        low_water_ms: No row from this one on has an earlier `at_ms`.
+    """
+
+    table_name: str | None
+    partition_key: str | None
+    partition_key_type: str | None
+    at_ms: int
+    wcu: int
+    writes: int
+    low_water_ms: int
+    report: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LaneSettings:
+    """What a lane must know of the settings."""
+
+    step_ms: int
+    out_of_orderness_ms: int
+    future_tolerance_ms: int
+
+
+class Lane:
+    """Reads segments and sums up what they hold.
+
+    Args:
+        segments: What to read.
+        fast_path: Tells what each record cost.
+        settings: The step, and the bounds on disorder.
+    """
+
+    def __init__(self, segments: Sequence[Segment], fast_path: FastPath, settings: LaneSettings) -> None:
+        self._waiting = sorted(segments, key=_reading_order, reverse=True)
+        self._fast_path = fast_path
+        self._settings = settings
+        self._low_water_ms = NO_TIME_MS
+        self._sums: dict[int, dict[Key, list[int]]] = {}  # by the number of the step
+        self._keys: set[bytes] = set()
+
+    def rows(self) -> Iterator[LaneRow]:
+        """A report for each chunk, and the sums of each step once it is over in all segments of the lane."""
+        opened: list[tuple[int, int, OpenSegment]] = []
+        numbered = 0
+        while opened or self._waiting:
+            while self._waiting and (not opened or _start_ms(self._waiting[-1]) <= opened[0][0]):
+                segment = OpenSegment(self._waiting.pop(), self._fast_path)
+                heappush(opened, (segment.progress_ms, numbered, segment))
+                numbered += 1
+            _, number, slowest = heappop(opened)
+            decoded = slowest.next_chunk()
+            if decoded is None:
+                continue
+            report = self._take(slowest, decoded)
+            heappush(opened, (slowest.progress_ms, number, slowest))
+            next_ms = _start_ms(self._waiting[-1]) if self._waiting else opened[0][0]
+            yield from self._closed_sums(min(opened[0][0], next_ms) - self._settings.out_of_orderness_ms)
+            yield self._report_row(report)
+        yield from self._sum_rows(sorted(self._sums))
+        for keys in _batches(sorted(self._keys), _KEYS_PER_REPORT):
+            yield self._report_row(Report(keys=keys))
+
+    def _take(self, opened: OpenSegment, decoded: Decoded) -> Report:
+        report = Report()
+        report.counts.read_bytes = decoded.chunk.read_bytes
+        for document, outcome in decoded.others:
+            if isinstance(outcome, Malformed):
+                _refuse(outcome.reason, opened, decoded, document, report)
+            else:
+                report.counts.ignored += 1
+        self._sum_up(opened, decoded, report)
+        fault = decoded.chunk.fault
+        if fault is not None:
+            report.counts.malformed += 1
+            report.malformed.append(malformed_line(fault, opened.end_position(decoded.chunk), b""))
+        return report
+
+    def _sum_up(self, opened: OpenSegment, decoded: Decoded, report: Report) -> None:
+        """Put each change to its step. This loop runs once a record, so its common path calls nothing."""
+        counts = report.counts
+        settings = self._settings
+        step_ms, tolerance_ms = settings.step_ms, settings.future_tolerance_ms
+        lateness_ms = settings.out_of_orderness_ms
+        progress_ms = opened.progress_ms
+        first_ms = _NO_EARLIEST_MS
+        open_step, sums = -1, {}
+        refused = 0
+        for index, cost in enumerate(decoded.costs):
+            table, partition_key, partition_key_type, at_ms, wcu, size_mismatch, document = cost
+            if at_ms > progress_ms:
+                if at_ms - progress_ms > tolerance_ms and (reason := self._wrong_clock(opened, decoded, index)):
+                    _refuse(reason, opened, decoded, document, report)
+                    refused += 1
+                    continue
+                progress_ms = at_ms
+            if size_mismatch:
+                counts.size_mismatch += 1
+            if at_ms < first_ms:
+                first_ms = at_ms
+            if at_ms < progress_ms - lateness_ms:
+                position = opened.position(decoded.chunk, document)
+                report.late.append(late_line(cost, progress_ms - at_ms, position))
+                counts.late += 1
+                self._keys.add(_digest((table, partition_key, partition_key_type)))
+                continue
+            step = at_ms // step_ms
+            if step != open_step:
+                open_step, sums = step, self._sums.setdefault(step, {})
+            key = (table, partition_key, partition_key_type)
+            total = sums.get(key)
+            if total is None:
+                sums[key] = [wcu, 1 if wcu else 0]
+            elif wcu:
+                total[0] += wcu
+                total[1] += 1
+        counts.changes += len(decoded.costs) - refused
+        if counts.changes:
+            counts.seen(first_ms, max(first_ms, progress_ms))
+        opened.progress_ms = progress_ms
+
+    def _wrong_clock(self, opened: OpenSegment, decoded: Decoded, index: int) -> str | None:
+        """Why a time that jumps ahead is not believed, None where it is."""
+        at_ms = decoded.costs[index].at_ms
+        if is_too_far_ahead(at_ms, opened.following_ms(decoded.costs, index), self._settings.future_tolerance_ms):
+            return wrong_clock_reason(at_ms)
+        return None
+
+    def _closed_sums(self, low_water_ms: int) -> Iterator[LaneRow]:
+        """The sums of the steps that end at the low-water mark or before; all sums where too many are held."""
+        step_ms = self._settings.step_ms
+        held = sum(map(len, self._sums.values()))
+        due = [step for step in self._sums if (step + 1) * step_ms <= low_water_ms or held > _MOST_SUMS]
+        yield from self._sum_rows(sorted(due))
+        self._low_water_ms = max(self._low_water_ms, low_water_ms)
+
+    def _sum_rows(self, steps: Iterable[int]) -> Iterator[LaneRow]:
+        for step in steps:
+            at_ms = (step + 1) * self._settings.step_ms - 1
+            for key, (wcu, writes) in self._sums.pop(step).items():
+                self._keys.add(_digest(key))
+                yield LaneRow(*key, at_ms, wcu, writes, self._low_water_ms, None)
+
+    def _report_row(self, report: Report) -> LaneRow:
+        return LaneRow(None, None, None, self._low_water_ms, 0, 0, self._low_water_ms, write_report(report))
+
+
+def _refuse(reason: str, opened: OpenSegment, decoded: Decoded, document: int, report: Report) -> None:
+    chunk = decoded.chunk
+    report.counts.malformed += 1
+    position = opened.position(chunk, document)
+    report.malformed.append(malformed_line(reason, position, chunk.documents[document]))
+
+
+def _batches(keys: Sequence[bytes], size: int) -> Iterator[list[bytes]]:
+    for start in range(0, len(keys), size):
+        yield list(keys[start : start + size])
+
+
+def _start_ms(segment: Segment) -> int:
+    return segment.first_ms or NO_TIME_MS
+
+
+def _reading_order(segment: Segment) -> tuple[int, str, int]:
+    return _start_ms(segment), segment.file.path, segment.start_byte
+
+
+def _digest(key: Key) -> bytes:
+    """Eight bytes that stand for a key; two of a million keys share them once in 37 million recordings."""
+    return blake2b("\0".join(key).encode(), digest_size=8).digest()

@@ -1,0 +1,106 @@
+"""What Flink calls: thin shells around the lane and the policy."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+from pyflink.common import Row, Types
+from pyflink.datastream import KeyedProcessFunction, RuntimeContext
+from pyflink.datastream.state import ValueState, ValueStateDescriptor
+from pyflink.table import DataTypes, TableFunction
+from pyflink.table.types import DataType
+
+from connectors.actions import encode
+from connectors.dynamodb.change import TableSchema
+from connectors.dynamodb.fast_path import FastPath
+from connectors.recordings.segments import Segment
+from jobs.capacity.lane import Lane, LaneSettings
+from jobs.capacity.limits import Limit, Limits
+from jobs.capacity.outcomes import OutcomeKind, window_line
+from jobs.capacity.policy import Decision, LeaseState, WindowTotal, decide, forget_at_ms
+from jobs.settings import Settings, WeighImages
+
+DECODED_COLUMNS: Final[dict[str, DataType]] = {
+    "table_name": DataTypes.STRING(),
+    "partition_key": DataTypes.STRING(),
+    "partition_key_type": DataTypes.STRING(),
+    "at_ms": DataTypes.BIGINT(),
+    "wcu": DataTypes.BIGINT(),
+    "writes": DataTypes.BIGINT(),
+    "low_water_ms": DataTypes.BIGINT(),
+    "report": DataTypes.STRING(),
+}
+"""The columns of a decoded stream: those of `LaneRow`."""
+
+OUTCOME_TYPE: Final = Types.ROW_NAMED(["kind", "line"], [Types.STRING(), Types.STRING()])
+
+# Level, lease end, last time over, decision number: a tuple, so that the state outlives changes of the class.
+_LEASE_TYPE: Final = Types.TUPLE([Types.INT(), Types.LONG(), Types.LONG(), Types.LONG()])
+
+
+def table_schemas(settings: Settings) -> dict[str, TableSchema]:
+    """What the settings say of each table, as the decoder wants it."""
+    return {name: TableSchema(table.partition_key, table.transactional) for name, table in settings.tables.items()}
+
+
+class ReadLane(TableFunction):  # type: ignore[misc]  # PyFlink is untyped
+    """Rows of a decoded stream from a lane of a recording, given as the JSON of its segments."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def eval(self, lane: str) -> Iterator[tuple[Any, ...]]:
+        """The rows of one lane."""
+        settings = self._settings
+        weigh_always = settings.decode.weigh_images is WeighImages.ALWAYS
+        yield from Lane(
+            msgspec.json.decode(lane, type=list[Segment]),
+            FastPath(table_schemas(settings), weigh_always=weigh_always),
+            LaneSettings(
+                settings.window.step_ms,
+                settings.window.out_of_orderness_ms,
+                settings.decode.future_tolerance_ms,
+            ),
+        ).rows()
+
+
+class Decide(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink is untyped
+    """Outcomes of window totals: a line for each that is near its limit, and what is decided about it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Prepare what a worker needs before its first total."""
+        self._limits = Limits(self._settings.limits)
+        self._lease: ValueState = runtime_context.get_state(ValueStateDescriptor("lease", _LEASE_TYPE))
+
+    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
+        """The outcomes of one total."""
+        total = WindowTotal(*value)
+        limit = self._limits.limit_for(total.table, total.partition_key)
+        remembered = self._lease.value()
+        before = LeaseState.calm() if remembered is None else LeaseState(*remembered)
+        after, decision = decide(before, total, limit, self._settings.lease, self._settings.window)
+        if after != before:
+            self._lease.update((after.level_index, after.lease_end_ms, after.last_over_ms, after.decision_seq))
+            ctx.timer_service().register_event_time_timer(forget_at_ms(after, self._settings.lease))
+        yield from _outcomes(total, limit, decision)
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
+        """Forget a key that has been calm for long; nothing is told of it."""
+        remembered = self._lease.value()
+        if remembered is not None and forget_at_ms(LeaseState(*remembered), self._settings.lease) <= timestamp:
+            self._lease.clear()
+        return iter(())
+
+
+def _outcomes(total: WindowTotal, limit: Limit, decision: Decision) -> Iterator[Row]:
+    if decision.level is not None:
+        yield Row(
+            OutcomeKind.WINDOW.value,
+            json.dumps(window_line(total, limit, decision.level), ensure_ascii=False),
+        )
+    if decision.action is not None and decision.kind is not None:
+        yield Row(OutcomeKind(decision.kind.value).value, encode(decision.action).decode())

@@ -1,0 +1,96 @@
+"""Replay: the capacity job on a recording, from its files to a directory of results. I/O."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import msgspec
+
+from connectors.actions import decode
+from connectors.recordings.files import RecordingFile
+from connectors.recordings.segments import Segment, plan_segments
+from jobs.capacity.decoded import first_time_ms
+from jobs.capacity.outcomes import OutcomeKind
+from jobs.capacity.reports import read_report
+from jobs.capacity.results import Results
+from jobs.capacity.tally import Tally
+from jobs.execution import ExecutionMode
+from jobs.settings import Settings
+
+
+def plan_lanes(files: Sequence[RecordingFile], parallelism: int) -> list[list[Segment]]:
+    """The segments of all files dealt out in the order of their times, a lane for each subtask."""
+    segments = [segment for file in files for segment in plan_segments(file, first_time_ms)]
+    segments.sort(key=lambda segment: (segment.first_ms or 0, segment.file.path, segment.start_byte))
+    return [segments[lane::parallelism] for lane in range(parallelism)]
+
+
+def replay(
+    files: Sequence[RecordingFile],
+    settings: Settings,
+    out: Path,
+    *,
+    parallelism: int,
+    execution_mode: ExecutionMode,
+    on_progress: Callable[[Tally], None],
+) -> tuple[Tally, dict[str, Any]]:
+    """What was found, and the summary of it as written.
+
+    Args:
+        files: The recording.
+        settings: All settings.
+        out: The directory for the results; an earlier result in it is replaced when all is done.
+        parallelism: How many subtasks read and decode.
+        execution_mode: Where Flink runs Python.
+        on_progress: Told of what was found so far, several times a second.
+
+    Raises:
+        ResultsError: `out` cannot be used.
+        JobFailedError: The job failed.
+    """
+    # PyFlink takes most of a second to load, which a mistake in a path or a setting need not wait for.
+    from jobs.capacity.job import build, recorded_source
+    from jobs.runtime import collect_lines, local_environment
+
+    started_s = monotonic()
+    tally = Tally()
+    with Results(out) as results:
+        tables = local_environment(parallelism=parallelism, execution_mode=execution_mode)
+        decoded = recorded_source(tables, plan_lanes(files, parallelism), settings)
+        outcomes = build(tables, decoded, settings)
+        lines = tables.sql_query(f"SELECT kind || ' ' || line FROM {outcomes}")  # noqa: S608 - a table, not a text
+        for batch in collect_lines(tables, lines, "headroom replay"):
+            for outcome in batch:
+                kind, _, line = outcome.partition(" ")
+                _sort_out(OutcomeKind(kind), line, results, tally, settings)
+            on_progress(tally)
+        summary = tally.summary(monotonic() - started_s)
+        results.publish(summary)
+    return tally, summary
+
+
+def _sort_out(kind: OutcomeKind, line: str, results: Results, tally: Tally, settings: Settings) -> None:
+    match kind:
+        case OutcomeKind.REPORT:
+            report = read_report(line)
+            tally.add_report(report)
+            _keep(results, "malformed.jsonl", report.malformed)
+            _keep(results, "late.jsonl", report.late)
+        case OutcomeKind.WINDOW:
+            fields = msgspec.json.decode(line)
+            tally.add_window(fields)
+            order = (fields["step_end_ms"], fields["table"], fields["partition_key"], fields["window_start_ms"])
+            results.add("windows.jsonl", order, line)
+        case OutcomeKind.SUSPENDED | OutcomeKind.EXTENDED:
+            action = decode(line.encode())
+            tally.add_action(kind, action)
+            order = (action.issued_at_ms, action.table, action.partition_key, action.partition_key_type)
+            results.add("shadow.jsonl" if settings.shadow else "actions.jsonl", order, line)
+
+
+def _keep(results: Results, file: str, lines: Sequence[dict[str, Any]]) -> None:
+    for line in lines:
+        place = line["position"]
+        order = (place["file"], place.get("byte", place.get("row", 0)))
+        results.add(file, order, msgspec.json.encode(line).decode())

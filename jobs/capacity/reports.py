@@ -1,0 +1,91 @@
+"""Reports that run through the graph beside the sums: how far reading is, and each record that counts for nothing.
+
+One report stands for a chunk, in one column of one row, because rows are what a graph pays for. Pure.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from connectors.dynamodb.fast_path import WriteCost
+
+KEPT_OF_RECORD_BYTES: Final = 4 << 10
+"""How much of a malformed record is kept."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was found in a stretch of the stream; times in milliseconds, None where nothing counted has one."""
+
+    read_bytes: int = 0
+    changes: int = 0
+    malformed: int = 0
+    ignored: int = 0
+    late: int = 0
+    size_mismatch: int = 0
+    first_event_ms: int | None = None
+    last_event_ms: int | None = None
+
+    @property
+    def events(self) -> int:
+        """All records, of whatever outcome."""
+        return self.changes + self.malformed + self.ignored
+
+    def seen(self, first_ms: int, last_ms: int) -> None:
+        """Widen the time between the first and the last change."""
+        self.first_event_ms = first_ms if self.first_event_ms is None else min(self.first_event_ms, first_ms)
+        self.last_event_ms = last_ms if self.last_event_ms is None else max(self.last_event_ms, last_ms)
+
+    def add(self, other: "Counts") -> None:
+        """Count what another stretch found too."""
+        self.read_bytes += other.read_bytes
+        self.changes += other.changes
+        self.malformed += other.malformed
+        self.ignored += other.ignored
+        self.late += other.late
+        self.size_mismatch += other.size_mismatch
+        if other.first_event_ms is not None and other.last_event_ms is not None:
+            self.seen(other.first_event_ms, other.last_event_ms)
+
+
+@dataclass(slots=True)
+class Report:
+    """One chunk of a recording: its counts, and the lines for what counts for nothing in it.
+
+    `keys` are digests of eight bytes that stand for partition keys.
+    """
+
+    counts: Counts = field(default_factory=Counts)
+    malformed: list[dict[str, Any]] = field(default_factory=list)
+    late: list[dict[str, Any]] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
+
+
+def write_report(report: Report) -> str:
+    """A report as one line of JSON."""
+    return msgspec.json.encode(report).decode()
+
+
+def read_report(line: str) -> Report:
+    """A report from its line."""
+    return msgspec.json.decode(line, type=Report)
+
+
+def malformed_line(reason: str, position: dict[str, str | int], record: bytes) -> dict[str, Any]:
+    """A record that cannot be read, cut at 4 KiB; bytes that are not UTF-8 appear as `\\xNN`."""
+    text = record[:KEPT_OF_RECORD_BYTES].decode(errors="backslashreplace")
+    return {"reason": reason, "position": position, "record": text}
+
+
+def late_line(cost: WriteCost, behind_ms: int, position: dict[str, str | int]) -> dict[str, Any]:
+    """A change that came later than the out-of-orderness allows."""
+    return {
+        "table": cost.table,
+        "partition_key": cost.partition_key,
+        "partition_key_type": cost.partition_key_type,
+        "at_ms": cost.at_ms,
+        "behind_ms": behind_ms,
+        "wcu": cost.wcu,
+        "position": position,
+    }

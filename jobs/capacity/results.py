@@ -1,0 +1,98 @@
+"""The directory that a replay leaves: lines sorted on disk as they arrive, put in place whole or not at all. I/O."""
+
+import json
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+LINE_FILES: Final = ("actions.jsonl", "shadow.jsonl", "windows.jsonl", "malformed.jsonl", "late.jsonl")
+SUMMARY_FILE: Final = "summary.json"
+_MOST_SORT_FIELDS: Final = 4
+
+
+class ResultsError(Exception):
+    """A directory that results cannot be written to; the message names it and says what is the matter."""
+
+
+class Results:
+    """Takes the lines of each file in any order, and puts all files in place at the end.
+
+    SQLite sorts them in a hidden directory beside the one asked for, so their number does not matter, and until
+    `publish` an earlier result is left as it was.
+
+    Args:
+        directory: Where the files shall be. It may hold an earlier result, but nothing else.
+
+    Raises:
+        ResultsError: The directory holds something else, or cannot be made.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory.absolute()
+        _require_usable(self._directory)
+        try:
+            self._directory.parent.mkdir(parents=True, exist_ok=True)
+            self._staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=self._directory.parent))
+        except OSError as error:
+            message = f"{directory}: cannot be written: {error.strerror}"
+            raise ResultsError(message) from error
+        self._lines = sqlite3.connect(self._staging / "lines.sqlite", isolation_level=None)
+        # What a crash loses here is worth nothing, so no time is spent to keep it.
+        self._lines.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
+        self._lines.execute("CREATE TABLE lines (file, first, second, third, fourth, line)")
+        self._lines.execute("BEGIN")
+
+    def __enter__(self) -> Self:
+        """The results, empty."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Clear away what was not published."""
+        self._lines.close()
+        shutil.rmtree(self._staging, ignore_errors=True)
+
+    def add(self, file: str, sort_by: tuple[int | str, ...], line: str) -> None:
+        """One more line of a file; lines are sorted by at most four fields, then by themselves."""
+        fields = (*sort_by, *[None] * (_MOST_SORT_FIELDS - len(sort_by)))
+        self._lines.execute("INSERT INTO lines VALUES (?, ?, ?, ?, ?, ?)", (file, *fields, line))
+
+    def publish(self, summary: dict[str, Any]) -> None:
+        """Write all files and put them in the place of an earlier result, in one step as far as the system has one."""
+        written = self._staging / "result"
+        written.mkdir()
+        for name in LINE_FILES:
+            self._write(written / name)
+        text = json.dumps(summary, indent=2, ensure_ascii=False)
+        (written / SUMMARY_FILE).write_text(text + "\n", encoding="utf-8")
+        _require_usable(self._directory)
+        earlier = self._staging / "earlier"
+        if self._directory.exists():
+            self._directory.rename(earlier)
+        try:
+            written.rename(self._directory)
+        except OSError:
+            if earlier.exists():
+                earlier.rename(self._directory)
+            raise
+
+    def _write(self, path: Path) -> None:
+        query = "SELECT line FROM lines WHERE file = ? ORDER BY first, second, third, fourth, line"
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(f"{line}\n" for (line,) in self._lines.execute(query, (path.name,)))
+
+
+def _require_usable(directory: Path) -> None:
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        message = f"{directory}: not a directory"
+        raise ResultsError(message)
+    others = sorted(path.name for path in directory.iterdir() if path.name not in (*LINE_FILES, SUMMARY_FILE))
+    if others:
+        message = f"{directory}: holds {others[0]!r}, which no replay wrote; name a directory of its own"
+        raise ResultsError(message)

@@ -1,0 +1,28 @@
+-- Write capacity units that each partition key consumed in the window of full size that ends at each step.
+-- Totals that are near no limit at all stay here.
+SELECT
+    table_name,
+    partition_key,
+    partition_key_type,
+    CAST(EXTRACT(EPOCH FROM window_start) AS BIGINT) * 1000 + EXTRACT(MILLISECOND FROM window_start) AS window_start_ms,
+    CAST(EXTRACT(EPOCH FROM window_end) AS BIGINT) * 1000 + EXTRACT(MILLISECOND FROM window_end) AS step_end_ms,
+    consumed_wcu,
+    writes
+FROM (
+    SELECT
+        table_name,
+        partition_key,
+        partition_key_type,
+        window_start,
+        window_end,
+        SUM(wcu) AS consumed_wcu,
+        SUM(writes) AS writes
+    FROM TABLE(
+        HOP(
+            TABLE write_costs,
+            DESCRIPTOR(written_at),
+            INTERVAL '$step_s' SECOND(9, 3),
+            INTERVAL '$size_s' SECOND(9, 3)))
+    GROUP BY table_name, partition_key, partition_key_type, window_start, window_end
+)
+WHERE consumed_wcu >= $lowest_warn_wcu

@@ -1,0 +1,57 @@
+"""The `headroom` command."""
+
+import os
+import sys
+from typing import Final
+
+import click
+
+from jobs.config_command import config
+from jobs.generate.command import generate
+from jobs.inspect_command import inspect
+from jobs.replay_command import replay
+
+_EXIT_INTERRUPTED: Final = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="headroom")
+def cli() -> None:
+    """Keep DynamoDB write capacity within limits, from the changes that AWS already streams.
+
+    \b
+    Examples:
+      headroom generate day.jsonl.gz     make up a recording
+      headroom replay day.jsonl.gz       who would have been suspended, when and why
+      headroom inspect day.jsonl.gz      what each record cost
+
+    \b
+    Exit status: 0 done, 1 failed, 2 a mistake in the command, a setting or a path, 130 interrupted.
+    """  # noqa: D301 - click looks for the character that the escape stands for
+
+
+for command in (replay, inspect, generate, config):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line, and end the process without PyFlink's threads having a word."""
+    try:
+        exit_code = cli.main(standalone_mode=False) or 0
+    except click.exceptions.Exit as error:
+        exit_code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        exit_code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("headroom: interrupted", err=True)
+        exit_code = _EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has had enough (`| head`); there is nobody left to tell.
+        os._exit(0)
+    except SystemExit as error:
+        exit_code = error.code if isinstance(error.code, int) else 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # gRPC threads of PyFlink that outlive the interpreter's shutdown print tracebacks at a normal exit.
+    os._exit(exit_code)

@@ -1,0 +1,46 @@
+"""Arguments and options that several commands share, and what they mean."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NoReturn
+
+import click
+
+from connectors.recordings.files import RecordingError, RecordingFile, find_recordings
+from jobs.settings import Settings, SettingsError, load_settings
+
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+
+paths_argument = click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+config_option = click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Settings, as `headroom config show` prints them; without it the defaults hold.",
+)
+
+
+def refuse(problems: Sequence[str], exit_code: int = EXIT_USAGE) -> NoReturn:
+    """Print each problem on a line of its own to stderr, and exit."""
+    for problem in problems:
+        click.echo(f"headroom: {problem}", err=True)
+    sys.exit(exit_code)
+
+
+def open_settings(config_file: Path | None) -> Settings:
+    """The settings in a file, or the defaults; exits where the file has mistakes."""
+    try:
+        return load_settings(config_file)
+    except SettingsError as error:
+        refuse(error.problems)
+
+
+def open_recordings(paths: Sequence[Path]) -> list[RecordingFile]:
+    """The files that the paths mean; exits where one cannot be read."""
+    try:
+        return find_recordings(paths)
+    except RecordingError as error:
+        refuse([str(error)])

@@ -1,0 +1,79 @@
+"""The command `headroom replay`."""
+
+import os
+from pathlib import Path
+
+import click
+
+from jobs.capacity.replay import replay as run_replay
+from jobs.capacity.results import ResultsError
+from jobs.execution import ExecutionMode, JobFailedError
+from jobs.options import EXIT_FAILED, config_option, open_recordings, open_settings, paths_argument, refuse
+from jobs.replay_view import ReplayProgress, show_result
+
+
+@click.command()
+@paths_argument
+@config_option
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    default=Path("headroom-out"),
+    show_default=True,
+    help="Directory for the results; it may hold an earlier result, which is replaced when all is done.",
+)
+@click.option(
+    "--parallelism",
+    type=click.IntRange(1, 128),
+    default=lambda: len(os.sched_getaffinity(0)),
+    show_default="the number of cores",
+    help="How many subtasks read and decode. The results are the same.",
+)
+@click.option(
+    "--execution-mode",
+    type=click.Choice([mode.value for mode in ExecutionMode]),
+    default=ExecutionMode.PROCESS.value,
+    show_default=True,
+    help="Where Flink runs Python: in threads of its JVM, or in a process for each subtask. The results are the same.",
+)
+def replay(paths: tuple[Path, ...], config_file: Path | None, out: Path, parallelism: int, execution_mode: str) -> None:
+    """Tell which partition keys a recorded change stream would have had suspended, when and why.
+
+    Each PATH is a file or a directory of files: change records one per line or without a delimiter, in a Lambda,
+    Kinesis or Firehose envelope, or as Parquet; compressed with gzip or not. All files together are one stream.
+
+    \b
+    DIR gets:
+      actions.jsonl    the suspensions, as they would be sent (with shadow = true: shadow.jsonl)
+      windows.jsonl    every step of every window in which a key was near its limit or over it
+      malformed.jsonl  records that could not be read, with the reason
+      late.jsonl       changes that came too late to count
+      summary.json     the counts
+
+    \b
+    Examples:
+      headroom replay tests/recordings/conversations.jsonl.gz --config examples/conversations.toml
+      headroom replay monday/ tuesday/ --config headroom.toml --out both-days
+
+    \b
+    Exit status: 0 when DIR holds the result, malformed records or not; 1 when the job failed and 2 when the command,
+    a setting or a path is wrong, DIR being left as it was.
+    """  # noqa: D301 - click looks for the character that the escape stands for
+    settings = open_settings(config_file)
+    files = open_recordings(paths)
+    try:
+        with ReplayProgress(files) as progress:
+            tally, summary = run_replay(
+                files,
+                settings,
+                out,
+                parallelism=parallelism,
+                execution_mode=ExecutionMode(execution_mode),
+                on_progress=progress.update,
+            )
+    except ResultsError as error:
+        refuse([str(error)])
+    except JobFailedError as error:
+        refuse([str(error)], EXIT_FAILED)
+    show_result(tally, summary, settings, out)
