@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from random import Random
 
-from jobs.generate.items import build_shelf, pick
+from jobs.generate.attributes import pick
+from jobs.generate.items import build_shelf
 from jobs.generate.profile import Misbehaving, Profile, Table
 from jobs.generate.tables import LiveTable, Sizes
 
@@ -67,9 +68,7 @@ def _evenly(
 
 
 def _key_names(tables: Sequence[Table]) -> frozenset[str]:
-    return frozenset(
-        key.name for table in tables for key in (table.partition_key, table.sort_key) if key is not None
-    )
+    return frozenset(key.name for table in tables for key in (table.partition_key, table.sort_key) if key is not None)
 
 
 def _table_of(tenant: Misbehaving, tables: Sequence[LiveTable]) -> LiveTable:

@@ -56,9 +56,7 @@ _FRACTION: Final = click.FloatRange(0, 1)
 
 @click.command("generate", epilog=_EXAMPLES, context_settings={"max_content_width": 110})
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option(
-    "--records", type=click.IntRange(1), help="Lines to write.  [default: 100000 without --duration]"
-)
+@click.option("--records", type=click.IntRange(1), help="Lines to write.  [default: 100000 without --duration]")
 @click.option("--duration", "duration_ms", type=_DURATION, help="Event time to cover, such as 10m.")
 @click.option(
     "--rate",
@@ -68,9 +66,7 @@ _FRACTION: Final = click.FloatRange(0, 1)
     show_default=True,
     help="Changes of all tenants together.",
 )
-@click.option(
-    "--seed", type=int, default=1, show_default=True, help="The same seed and options give the same bytes."
-)
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed and options give the same bytes.")
 @click.option(
     "--start",
     "start_ms",
@@ -125,9 +121,7 @@ _FRACTION: Final = click.FloatRange(0, 1)
     "--remove-ratio", type=_FRACTION, default=0.08, show_default=True, help="Deletes that somebody asked for."
 )
 @click.option("--ttl-ratio", type=_FRACTION, default=0.02, show_default=True, help="Deletes by time to live.")
-@click.option(
-    "--duplicates", type=_FRACTION, default=0.01, show_default=True, help="Fraction that arrives twice."
-)
+@click.option("--duplicates", type=_FRACTION, default=0.01, show_default=True, help="Fraction that arrives twice.")
 @click.option(
     "--disorder",
     "disorder_ms",
@@ -136,20 +130,16 @@ _FRACTION: Final = click.FloatRange(0, 1)
     show_default=True,
     help="The most that a record is behind an earlier one.",
 )
-@click.option(
-    "--late", type=_FRACTION, default=0.001, show_default=True, help="Fraction that is later than that."
-)
+@click.option("--late", type=_FRACTION, default=0.001, show_default=True, help="Fraction that is later than that.")
 @click.option(
     "--late-by",
     "late_by_ms",
     type=_Notation("durations", notation.durations_ms),
-    default="3m..10m",
+    default="2m30s..6m",
     show_default=True,
     help="How late; none is in a recording that ends before.",
 )
-@click.option(
-    "--malformed", type=_FRACTION, default=0.001, show_default=True, help="Malformed records added."
-)
+@click.option("--malformed", type=_FRACTION, default=0.001, show_default=True, help="Malformed records added.")
 @click.option(
     "--microseconds",
     type=_FRACTION,
@@ -157,9 +147,7 @@ _FRACTION: Final = click.FloatRange(0, 1)
     show_default=True,
     help="Fraction with time in microseconds.",
 )
-@click.option(
-    "--files", "shards", type=click.IntRange(1, _MOST_SHARDS), help="Make OUT a directory of so many shards."
-)
+@click.option("--files", "shards", type=click.IntRange(1, _MOST_SHARDS), help="Make OUT a directory of so many shards.")
 @click.option("--gzip/--no-gzip", "compress", default=None, help="[default: as the name of OUT ends]")
 @click.option(
     "--form",
@@ -208,9 +196,7 @@ def generate(
     click.echo(f"{out}: {written:,} records, {size_bytes / 1e6:,.1f} MB")
 
 
-def _profile(
-    ctx: click.Context, form: Form, *, misbehaving: tuple[Misbehaving | None, ...], **wanted: Any
-) -> Profile:
+def _profile(ctx: click.Context, form: Form, *, misbehaving: tuple[Misbehaving | None, ...], **wanted: Any) -> Profile:
     if wanted["records"] is None and wanted["duration_ms"] is None:
         wanted["records"] = _DEFAULT_RECORDS
     if form is Form.CONCATENATED:

@@ -117,9 +117,7 @@ _EDITS: Final[dict[MalformedKind, Callable[[Fields], None]]] = {
     MalformedKind.MISSING_TABLE_NAME: lambda fields: fields.pop("tableName"),
     MalformedKind.MISSING_CHANGE: lambda fields: fields.pop("dynamodb"),
     MalformedKind.FOREIGN: lambda fields: fields.update(eventSource="aws:s3", eventName="ObjectCreated:Put"),
-    MalformedKind.WRONG_TYPE_OF_KEYS: lambda fields: _edit_change(
-        fields, Keys=list(fields["dynamodb"]["Keys"])
-    ),
+    MalformedKind.WRONG_TYPE_OF_KEYS: lambda fields: _edit_change(fields, Keys=list(fields["dynamodb"]["Keys"])),
     MalformedKind.WRONG_TYPE_OF_SIZE: lambda fields: _edit_change(fields, SizeBytes="many"),
     MalformedKind.WRONG_TYPE_OF_TIME: lambda fields: _edit_change(
         fields, ApproximateCreationDateTime="2026-11-20T10:00:00Z"

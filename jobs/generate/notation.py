@@ -29,7 +29,7 @@ def duration_ms(text: str) -> int:
 
 
 def durations_ms(text: str) -> tuple[int, int]:
-    """The shorter and the longer of two durations: "3m..10m"; one alone is both."""
+    """The shorter and the longer of two durations: "2m30s..6m"; one alone is both."""
     shorter, _, longer = text.partition("..")
     return duration_ms(shorter), duration_ms(longer or shorter)
 

@@ -114,7 +114,7 @@ class Profile:
     duplicates: float = 0.01
     disorder_ms: int = 1_500
     late: float = 0.001
-    late_by_ms: tuple[int, int] = (180_000, 600_000)
+    late_by_ms: tuple[int, int] = (150_000, 360_000)
     malformed: float = 0.001
     malformed_kinds: tuple[MalformedKind, ...] = tuple(MalformedKind)
     microseconds: float = 0.3

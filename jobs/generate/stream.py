@@ -5,8 +5,8 @@ from heapq import heappop, heappush
 from itertools import count, islice
 from random import Random
 
+from jobs.generate.attributes import pick
 from jobs.generate.changes import changes
-from jobs.generate.items import pick
 from jobs.generate.malformed import malformed_record
 from jobs.generate.profile import Profile
 

@@ -8,7 +8,8 @@ from itertools import accumulate
 from random import Random
 from typing import Final
 
-from jobs.generate.items import Item, Keys, Shelf, keys_part, twice_encoded
+from jobs.generate.attributes import twice_encoded
+from jobs.generate.items import Item, Keys, Shelf, keys_part
 from jobs.generate.profile import KeyAttribute, KeyType, Profile, SizeRange, Table
 
 _KEPT_ITEMS: Final = 8  # of each tenant; older ones are left alone from then on
@@ -25,18 +26,14 @@ class Sizes:
     """Sizes of items, drawn from ranges by their weight."""
 
     def __init__(self, ranges: Sequence[SizeRange]) -> None:
-        self._ranges = [
-            (sizes.smallest_bytes, sizes.largest_bytes + 1 - sizes.smallest_bytes) for sizes in ranges
-        ]
+        self._ranges = [(sizes.smallest_bytes, sizes.largest_bytes + 1 - sizes.smallest_bytes) for sizes in ranges]
         self._weights = list(accumulate(sizes.weight for sizes in ranges))
 
     def draw(self, random: Random) -> int:
         """A size in bytes."""
         index = 0
         if len(self._weights) > 1:
-            index = bisect_right(
-                self._weights, random.random() * self._weights[-1], 0, len(self._weights) - 1
-            )
+            index = bisect_right(self._weights, random.random() * self._weights[-1], 0, len(self._weights) - 1)
         smallest_bytes, count = self._ranges[index]
         chance = random.random()
         return smallest_bytes + int(chance * chance * count)
@@ -48,9 +45,7 @@ class _Kind(Enum):
     INSERT = b'","eventName":"INSERT","userIdentity":null'
     MODIFY = b'","eventName":"MODIFY","userIdentity":null'
     REMOVE = b'","eventName":"REMOVE","userIdentity":null'
-    EXPIRE = (
-        b'","eventName":"REMOVE","userIdentity":{"type":"Service","principalId":"dynamodb.amazonaws.com"}'
-    )
+    EXPIRE = b'","eventName":"REMOVE","userIdentity":{"type":"Service","principalId":"dynamodb.amazonaws.com"}'
 
     def __init__(self, fields: bytes) -> None:
         self.fields = fields  # the same as the value, but several times as fast to read
@@ -148,9 +143,7 @@ class LiveTable:
         if len(tenant.items) > _KEPT_ITEMS:
             del tenant.items[0]
 
-    def _record(
-        self, random: Random, at_us: int, kind: _Kind, keys: Keys, old: Item | None, new: Item | None
-    ) -> bytes:
+    def _record(self, random: Random, at_us: int, kind: _Kind, keys: Keys, old: Item | None, new: Item | None) -> bytes:
         event_id = _uuid(random.getrandbits(128))
         in_microseconds = random.random() < self._microseconds
         time = b"%d" % (at_us if in_microseconds else at_us // 1_000)

@@ -41,11 +41,7 @@ def obstacle(out: Path, *, shards: int | None, force: bool) -> str | None:
     if not out.exists():
         return None
     if out.is_dir() != (shards is not None):
-        return (
-            "is a directory, and one file was asked for"
-            if out.is_dir()
-            else "is a file, not a directory for shards"
-        )
+        return "is a directory, and one file was asked for" if out.is_dir() else "is a file, not a directory for shards"
     if out.is_dir() and not all(_SHARD_NAME.fullmatch(path.name) for path in out.iterdir()):
         return "is a directory with other files than shards of a recording: it is left alone"
     return None if force else "exists already"
