@@ -21,50 +21,50 @@ def records(profile: Profile) -> Iterator[bytes]:
 
 
 def _delivered(profile: Profile) -> Iterator[bytes]:
-    delivery = _Delivery(profile)
     # A record waits here until the time it arrives; the number keeps those of one time in order.
     waiting: list[tuple[int, int, bytes]] = []
     number = count()
+    disorder_us = profile.disorder_ms * 1_000
+    delay, duplicate, malformed = (_chance(profile, fault) for fault in ("delay", "duplicate", "malformed"))
+    lateness = _Lateness(profile)
     for at_us, record in changes(profile):
         while waiting and waiting[0][0] <= at_us:
             yield heappop(waiting)[2]
-        for arrives_us, arriving in delivery.arrivals(at_us, record):
-            heappush(waiting, (arrives_us, next(number), arriving))
+        # Most delays are short: half of them are below an eighth of the longest.
+        chance = delay.random()
+        delay_us = int(chance * chance * chance * disorder_us)
+        late_us = lateness.of(at_us)
+        heappush(waiting, (at_us + (late_us or delay_us), next(number), record))
+        if duplicate.random() < profile.duplicates and not late_us:
+            again_us = delay_us + int(duplicate.random() * (disorder_us - delay_us))
+            heappush(waiting, (at_us + again_us, next(number), record))
+        if malformed.random() < profile.malformed:
+            broken = malformed_record(record, pick(malformed, profile.malformed_kinds), malformed)
+            heappush(waiting, (at_us + delay_us, next(number), broken))
     while waiting:
         yield heappop(waiting)[2]
 
 
-class _Delivery:
-    """When a record arrives, and in what company.
-
-    Each fault has a chance of its own, so that a change of one option leaves the rest as it is.
-    """
+class _Lateness:
+    """How late records are, in microseconds: most are not, and that is 0."""
 
     def __init__(self, profile: Profile) -> None:
-        self._profile = profile
-        self._disorder_us = profile.disorder_ms * 1_000
+        self._random = _chance(profile, "late")
+        self._fraction = profile.late
+        self._shortest_ms, self._longest_ms = profile.late_by_ms
         self._end_us = float("inf")
         if profile.duration_ms is not None:
             self._end_us = (profile.start_ms + profile.duration_ms) * 1_000
-        self._delay, self._late, self._duplicate, self._malformed = (
-            Random(f"{profile.seed}/{fault}")  # noqa: S311 - the same seed has to give the same recording
-            for fault in ("delay", "late", "duplicate", "malformed")
-        )
 
-    def arrivals(self, at_us: int, record: bytes) -> Iterator[tuple[int, bytes]]:
-        profile = self._profile
-        # Most delays are short: half of them are below an eighth of the longest.
-        delay_us = int(self._delay.random() ** 3 * self._disorder_us)
-        late_us = self._late_by_us() if self._late.random() < profile.late else 0
-        # Nothing is late any more when it comes after everything else.
-        is_late = late_us > 0 and at_us + late_us < self._end_us
-        yield at_us + (late_us if is_late else delay_us), record
-        if self._duplicate.random() < profile.duplicates and not is_late:
-            yield at_us + delay_us + int(self._duplicate.random() * (self._disorder_us - delay_us)), record
-        if self._malformed.random() < profile.malformed:
-            kind = pick(self._malformed, profile.malformed_kinds)
-            yield at_us + delay_us, malformed_record(record, kind, self._malformed)
+    def of(self, at_us: int) -> int:
+        if self._random.random() >= self._fraction:
+            return 0
+        span_ms = self._longest_ms - self._shortest_ms + 1
+        late_us = 1_000 * (self._shortest_ms + int(self._random.random() * span_ms))
+        # A record that comes after everything else is not behind anything: it would not be late.
+        return late_us if at_us + late_us < self._end_us else 0
 
-    def _late_by_us(self) -> int:
-        shortest_ms, longest_ms = self._profile.late_by_ms
-        return 1_000 * (shortest_ms + int(self._late.random() * (longest_ms - shortest_ms + 1)))
+
+def _chance(profile: Profile, fault: str) -> Random:
+    """Chance for one fault alone, so that a change of one option leaves the rest of the recording as it is."""
+    return Random(f"{profile.seed}/{fault}")  # noqa: S311 - the same seed has to give the same recording

@@ -151,11 +151,13 @@ class LiveTable:
         size_bytes = keys.weight_bytes
         if new is not None:
             image, image_bytes = self._shelf.image(new)
-            pieces += (b',"NewImage":', *image)
+            pieces.append(b',"NewImage":')
+            pieces += image
             size_bytes += image_bytes
         if old is not None:
             image, image_bytes = self._shelf.image(old)
-            pieces += (b',"OldImage":', *image)
+            pieces.append(b',"OldImage":')
+            pieces += image
             size_bytes += image_bytes
         pieces += (b',"SizeBytes":%d' % size_bytes, _MICROSECOND if in_microseconds else b"", _TAIL)
         return b"".join(pieces)

@@ -40,6 +40,8 @@ def obstacle(out: Path, *, shards: int | None, force: bool) -> str | None:
         return f"cannot be made: there is no directory {out.parent}"
     if not out.exists():
         return None
+    if not out.is_file() and not out.is_dir():
+        return "is neither a file nor a directory: it is left alone"
     if out.is_dir() != (shards is not None):
         return "is a directory, and one file was asked for" if out.is_dir() else "is a file, not a directory for shards"
     if out.is_dir() and not all(_SHARD_NAME.fullmatch(path.name) for path in out.iterdir()):

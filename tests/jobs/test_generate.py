@@ -1,6 +1,7 @@
 import base64
 import gzip
 import json
+import os
 import shlex
 from collections import Counter
 from collections.abc import Iterator
@@ -634,6 +635,13 @@ def test_file_does_not_take_the_place_of_a_directory(tmp_path: Path) -> None:
     assert run(tmp_path / "out", "--records=10", "--force").exit_code == 2
     (tmp_path / "file").touch()
     assert run(tmp_path / "file", "--records=10", "--files=2", "--force").exit_code == 2
+
+
+def test_device_is_left_alone(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    refused = run(tmp_path / "pipe", "--records=10", "--force")
+    assert refused.exit_code == 2
+    assert (tmp_path / "pipe").is_fifo()
 
 
 # The recording that ships with the project
