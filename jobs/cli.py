@@ -2,6 +2,8 @@
 
 import os
 import sys
+import tempfile
+import traceback
 from typing import Final
 
 import click
@@ -9,6 +11,7 @@ import click
 from jobs.config_command import config
 from jobs.generate.command import generate
 from jobs.inspect_command import inspect
+from jobs.options import EXIT_FAILED
 from jobs.replay_command import replay
 
 _EXIT_INTERRUPTED: Final = 130
@@ -50,8 +53,18 @@ def main() -> None:
         # The reader of our output has had enough (`| head`); there is nobody left to tell.
         os._exit(0)
     except SystemExit as error:
-        exit_code = error.code if isinstance(error.code, int) else 1
+        exit_code = error.code if isinstance(error.code, int) else EXIT_FAILED
+    except Exception as error:
+        # A user is told what failed; the rest is for whoever is told of it.
+        click.echo(f"headroom: {error or type(error).__name__} (details in {_keep_traceback()})", err=True)
+        exit_code = EXIT_FAILED
     sys.stdout.flush()
     sys.stderr.flush()
     # gRPC threads of PyFlink that outlive the interpreter's shutdown print tracebacks at a normal exit.
     os._exit(exit_code)
+
+
+def _keep_traceback() -> str:
+    with tempfile.NamedTemporaryFile("w", prefix="headroom-", suffix=".log", delete=False) as file:
+        traceback.print_exc(file=file)
+    return file.name

@@ -18,6 +18,12 @@ from jobs.capacity.tally import Tally
 from jobs.settings import Settings
 from jobs.settings.durations import format_duration
 
+_TABLE_STYLE: Final[dict[str, Any]] = {
+    "title_justify": "left",
+    "title_style": "bold",
+    "box": None,
+    "padding": (0, 2, 0, 0),
+}
 _MOST_ROWS: Final = 20
 _MOST_NEAR_ROWS: Final = 5
 _LINE_EVERY_S: Final = 5.0
@@ -84,26 +90,23 @@ def _show_suspended(console: Console, tally: Tally) -> None:
         console.print("No partition key went over its limit.")
         return
     count = len(tally.suspended)
-    table = Table(title=f"{count:,} partition key{'s' * (count != 1)} would have been suspended", title_justify="left")
-    table.add_column("table")
-    table.add_column("partition key", overflow="fold")
-    table.add_column("first suspended (UTC)", no_wrap=True)
-    table.add_column("times", justify="right")
-    table.add_column("for", justify="right")
-    table.add_column("peak / limit, WCU per window", justify="right", no_wrap=True)
-    table.add_column("rule")
+    table = Table(title=f"{_counted(count, 'partition key')} would have been suspended", **_TABLE_STYLE)
+    for heading in ("Table", "Partition key"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("First at (UTC)", no_wrap=True)
+    for heading in ("Leases", "In all", "Peak WCU", "Limit"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for (name, partition_key, _), history in list(tally.suspended.items())[:_MOST_ROWS]:
         evidence = history.first.evidence
         peak = tally.peaks.get((name, partition_key))
-        peak_wcu = peak.consumed_wcu if peak else evidence.consumed_wcu
         table.add_row(
             escape(name),
             escape(partition_key),
             _utc(history.first.issued_at_ms),
             f"{history.suspensions:,}",
             format_duration(history.suspended_ms),
-            f"{peak_wcu:,} / {evidence.limit_wcu:,}",
-            escape(evidence.rule),
+            f"{peak.consumed_wcu if peak else evidence.consumed_wcu:,}",
+            f"{evidence.limit_wcu:,}",
         )
     console.print(table)
     if count > _MOST_ROWS:
@@ -144,5 +147,9 @@ def _show_counts(console: Console, tally: Tally, summary: dict[str, Any], settin
     )
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def _utc(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%m-%d %H:%M:%S")

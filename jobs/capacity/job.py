@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from importlib.resources import files
 from string import Template
-from typing import Final
 
 import msgspec
 from pyflink.table import Schema, StreamTableEnvironment, Table
+from pyflink.table.expressions import call, col, lit
 from pyflink.table.udf import udtf
 
 from connectors.recordings.segments import Segment
@@ -15,28 +15,27 @@ from jobs.capacity.operators import DECODED_COLUMNS, OUTCOME_TYPE, Decide, ReadL
 from jobs.capacity.outcomes import OutcomeKind
 from jobs.settings import Settings
 
-_COLUMNS: Final = ", ".join(DECODED_COLUMNS)
-
 
 def recorded_source(tables: StreamTableEnvironment, lanes: Sequence[Sequence[Segment]], settings: Settings) -> Table:
     """The decoded stream of a recording, each lane read by a subtask of its own."""
     texts = [(msgspec.json.encode(list(lane)).decode(),) for lane in lanes]
     tables.create_temporary_view("lanes", tables.from_elements(texts, ["lane"]))
-    read_lane = udtf(ReadLane(settings), result_types=list(DECODED_COLUMNS.values()))
-    tables.create_temporary_function("read_lane", read_lane)
-    return tables.sql_query(f"SELECT {_COLUMNS} FROM lanes, LATERAL TABLE(read_lane(lane)) AS row_of_lane({_COLUMNS})")
+    tables.create_temporary_function("read_lane", udtf(ReadLane(settings), result_types=list(DECODED_COLUMNS.values())))
+    rows = call("read_lane", col("lane")).alias(*DECODED_COLUMNS)
+    return tables.from_path("lanes").join_lateral(rows).select(*map(col, DECODED_COLUMNS))
 
 
 def build(tables: StreamTableEnvironment, decoded: Table, settings: Settings) -> Table:
     """The outcomes of a decoded stream, as rows of kind and line.
 
     Args:
+        tables: Where to build.
         decoded: Rows with the columns of `DECODED_COLUMNS`; each row's `low_water_ms` promises that no later row of
             its subtask is older, and becomes the watermark.
+        settings: All settings.
     """
     timed = tables.from_data_stream(tables.to_data_stream(decoded), _timed_schema())
-    tables.create_temporary_view("decoded", timed)
-    tables.create_temporary_view("write_costs", tables.sql_query("SELECT * FROM decoded WHERE table_name IS NOT NULL"))
+    tables.create_temporary_view("write_costs", timed.filter(col("table_name").is_not_null))
     totals = tables.to_data_stream(tables.sql_query(windows_sql(settings)))
     decided = (
         totals.key_by(lambda total: (total[0], total[1], total[2]))
@@ -46,11 +45,8 @@ def build(tables: StreamTableEnvironment, decoded: Table, settings: Settings) ->
     )
     # Keys near their limit are few, and one subtask's worth of Python is enough for them.
     decided.set_parallelism(1)
-    tables.create_temporary_view("decisions", tables.from_data_stream(decided))
-    return tables.sql_query(
-        "SELECT kind, line FROM decisions "
-        f"UNION ALL SELECT '{OutcomeKind.REPORT}', report FROM decoded WHERE report IS NOT NULL"
-    )
+    reports = timed.filter(col("report").is_not_null).select(lit(OutcomeKind.REPORT.value), col("report"))
+    return tables.from_data_stream(decided).union_all(reports)
 
 
 def windows_sql(settings: Settings) -> str:

@@ -50,21 +50,23 @@ def replay(
         JobFailedError: The job failed.
     """
     # PyFlink takes most of a second to load, which a mistake in a path or a setting need not wait for.
+    from pyflink.table.expressions import col, concat
+
     from jobs.capacity.job import build, recorded_source
     from jobs.runtime import collect_lines, local_environment
 
     started_s = monotonic()
     tally = Tally()
     with Results(out) as results:
-        tables = local_environment(parallelism=parallelism, execution_mode=execution_mode)
-        decoded = recorded_source(tables, plan_lanes(files, parallelism), settings)
-        outcomes = build(tables, decoded, settings)
-        lines = tables.sql_query(f"SELECT kind || ' ' || line FROM {outcomes}")  # noqa: S608 - a table, not a text
-        for batch in collect_lines(tables, lines, "headroom replay"):
-            for outcome in batch:
-                kind, _, line = outcome.partition(" ")
-                _sort_out(OutcomeKind(kind), line, results, tally, settings)
-            on_progress(tally)
+        with local_environment(parallelism=parallelism, execution_mode=execution_mode) as tables:
+            decoded = recorded_source(tables, plan_lanes(files, parallelism), settings)
+            outcomes = build(tables, decoded, settings)
+            lines = outcomes.select(concat(col("kind"), " ", col("line")))
+            for batch in collect_lines(tables, lines, "headroom replay"):
+                for outcome in batch:
+                    kind, _, line = outcome.partition(" ")
+                    _sort_out(OutcomeKind(kind), line, results, tally, settings)
+                on_progress(tally)
         summary = tally.summary(monotonic() - started_s)
         results.publish(summary)
     return tally, summary

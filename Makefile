@@ -1,0 +1,49 @@
+# Headroom. `make` alone explains the targets.
+
+PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Explain the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: replay
+replay: $(INSTALLED) ## Set up, and replay the recording that ships with the project
+	$(BIN)/headroom replay tests/recordings/conversations.jsonl.gz --config examples/conversations.toml
+
+.PHONY: test
+test: $(INSTALLED) ## Set up, and run all tests
+	$(BIN)/pytest
+
+.PHONY: check
+check: $(INSTALLED) ## Lint, formatting and strict types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+.PHONY: bench
+bench: $(INSTALLED) ## Measure replay beside other engines, on 2 million records made on the spot
+	$(BIN)/python -m bench
+
+.PHONY: install
+install: $(INSTALLED) ## Only set up
+
+.PHONY: lock
+lock: ## Resolve all dependencies anew (needs uv)
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	    --no-header --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
+
+.PHONY: clean
+clean: ## Remove everything that the targets made
+	rm -rf .venv .bench headroom-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 13) else "Headroom needs Python 3.11 or 3.12; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 ...")'
+	@echo "Setting up .venv: Flink and its dependencies are about 1 GB, the first time takes some minutes"
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
