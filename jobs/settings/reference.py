@@ -43,6 +43,20 @@ def reference_page() -> str:
     return _PAGE.format(table=reference_table())
 
 
+def readme_with_table(readme: str) -> str:
+    """The README with the table of settings between its two marks.
+
+    Raises:
+        ValueError: A mark is missing.
+    """
+    before, begin, rest = readme.partition("<!-- settings -->\n")
+    _, end, after = rest.partition("<!-- /settings -->\n")
+    if not (begin and end):
+        message = "the README has no marks for the table of settings"
+        raise ValueError(message)
+    return f"{before}{begin}\n{reference_table()}\n\n{end}{after}"
+
+
 def reference_table() -> str:
     """The table of all settings, in Markdown: setting, default, unit, what is allowed, meaning."""
     rows = ["| Setting | Default | Unit | Allowed | Meaning |", "|---|---|---|---|---|"]

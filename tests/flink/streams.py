@@ -1,0 +1,99 @@
+"""A stream that has everything in it, as files in several arrangements, and what the oracle says of it."""
+
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from jobs.generate import Misbehaving, Profile, SizeRange, records
+from jobs.settings import Settings
+from jobs.settings.load import parse_settings
+from tests.oracle import Judgement, judge
+
+SETTINGS_TOML = """
+[limits]
+default_wcu = 400
+[[limits.rules]]
+table = "conversations"
+partition_key = "tenant-00000?"
+wcu = 700
+[[limits.rules]]
+table = "sessions"
+partition_key = "tenant-000003"
+exempt = true
+[lease]
+steps = ["30s", "1m", "2m"]
+decay = "5m"
+[tables.conversations]
+partition_key = "pk"
+[tables.sessions]
+transactional = true
+"""
+
+PROFILE = Profile(
+    records=6_000,
+    rate_per_s=12.0,
+    tenants=40,
+    seed=11,
+    misbehaving=(
+        Misbehaving("tenant-000021", 60_000, 40_000, 15.0),
+        Misbehaving("tenant-000022", 200_000, 30_000, 12.0, (SizeRange(5_000, 9_000),)),
+    ),
+    disorder_ms=1_900,
+    duplicates=0.02,
+    late=0.004,
+    malformed=0.01,
+    microseconds=0.4,
+)
+
+
+def settings(more: str = "") -> Settings:
+    """The settings of these tests, with more put before them."""
+    return parse_settings((more + SETTINGS_TOML).encode(), "test settings")
+
+
+def stream() -> list[bytes]:
+    """The records of the stream."""
+    return list(records(PROFILE))
+
+
+def write(path: Path, content: Sequence[bytes], *, form: str = "lines") -> Path:
+    """A file with these records."""
+    match form:
+        case "lines":
+            path.write_bytes(b"".join(record + b"\n" for record in content))
+        case "gzip":
+            path.write_bytes(gzip.compress(b"\n".join(content)))
+        case "concatenated":
+            path.write_bytes(b"".join(content))
+    return path
+
+
+def dealt(content: Sequence[bytes], hands: int, seed: int = 0) -> list[list[bytes]]:
+    """The records dealt to several files at random, each in the order in which they came."""
+    random = Random(seed)
+    files: list[list[bytes]] = [[] for _ in range(hands)]
+    for record in content:
+        random.choice(files).append(record)
+    return files
+
+
+def told(out: Path, name: str) -> list[dict[str, Any]]:
+    """The lines of a result file."""
+    return [json.loads(line) for line in (out / name).read_text(encoding="utf-8").splitlines()]
+
+
+def assert_result_is(judgement: Judgement, out: Path) -> None:
+    """A result directory says what the oracle says."""
+    assert told(out, "actions.jsonl") == judgement.actions
+    by_text = {"key": lambda line: json.dumps(line, sort_keys=True)}
+    assert sorted(told(out, "windows.jsonl"), **by_text) == sorted(judgement.windows, **by_text)
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert {name: summary[name] for name in judgement.counts} == judgement.counts
+    assert len(told(out, "malformed.jsonl")) == judgement.counts["malformed"]
+    assert len(told(out, "late.jsonl")) == judgement.counts["late"]
+
+
+__all__ = ["assert_result_is", "dealt", "judge", "settings", "stream", "told", "write"]
