@@ -1,11 +1,13 @@
 """The capacity job on Flink's embedded cluster, held against the batch oracle (thread mode, one JVM for all)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from connectors.recordings.files import find_recordings
-from jobs.capacity.replay import replay
+from connectors.recordings.files import RecordingFile, find_recordings
+from connectors.recordings.segments import Segment
+from jobs.capacity.replay import plan_lanes, replay
 from jobs.capacity.tally import Tally
 from jobs.execution import ExecutionMode, JobFailedError
 from jobs.settings import Settings
@@ -82,20 +84,20 @@ def test_an_empty_file_is_a_result_of_nothing(tmp_path: Path) -> None:
     assert (tally.counts.events, told(tmp_path / "out", "windows.jsonl")) == (0, [])
 
 
-def test_a_job_that_fails_names_its_cause_and_leaves_the_earlier_result(content: list[bytes], tmp_path: Path) -> None:
+def test_a_job_that_fails_names_its_cause_and_leaves_the_earlier_result(
+    content: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write(tmp_path / "a.jsonl", content[:50])
     run([path], tmp_path / "out", settings())
     before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
-    files = find_recordings([path])
-    path.unlink()
-    with pytest.raises(JobFailedError, match=r"a\.jsonl"):
-        replay(
-            files,
-            settings(),
-            tmp_path / "out",
-            parallelism=1,
-            execution_mode=ExecutionMode.THREAD,
-            on_progress=lambda _: None,
-        )
+
+    def plan_and_lose_the_file(files: Sequence[RecordingFile], parallelism: int) -> list[list[Segment]]:
+        lanes = plan_lanes(files, parallelism)
+        path.unlink()
+        return lanes
+
+    monkeypatch.setattr("jobs.capacity.replay.plan_lanes", plan_and_lose_the_file)
+    with pytest.raises(JobFailedError, match=r"No such file or directory.*a\.jsonl"):
+        run([path], tmp_path / "out", settings())
     assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
     assert [each.name for each in tmp_path.iterdir()] == ["out"]
