@@ -1,0 +1,1 @@
+"""Events of EC2, Auto Scaling and AWS Health about instances, as EventBridge delivers them."""
