@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from connectors.recordings.files import RecordingError
 from jobs.capacity.replay import replay as run_replay
 from jobs.capacity.results import ResultsError
 from jobs.execution import ExecutionMode, JobFailedError
@@ -74,6 +75,6 @@ def replay(paths: tuple[Path, ...], config_file: Path | None, out: Path, paralle
             )
     except ResultsError as error:
         refuse([str(error)])
-    except JobFailedError as error:
+    except (JobFailedError, RecordingError, OSError) as error:
         refuse([str(error)], EXIT_FAILED)
     show_result(tally, summary, settings, out)
