@@ -1,0 +1,1 @@
+"""Spot: interruptions of instances, and the state of the market that their capacity comes from."""
