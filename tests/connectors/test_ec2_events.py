@@ -539,6 +539,12 @@ def test_what_is_no_event_is_malformed(raw: bytes, why: str) -> None:
     assert why in reason(raw)
 
 
+@pytest.mark.parametrize(("levels", "why"), [(63, "source and"), (64, "source and"), (65, "nested deeper")])
+def test_the_limit_of_nesting_is_included_however_many_brackets_there_are(levels: int, why: str) -> None:
+    beside = b'{"b": [], "c": {}, "a":'
+    assert why in reason(beside * (levels - 1) + b"{}" + b"}" * (levels - 1))
+
+
 def test_brackets_inside_text_are_not_nesting() -> None:
     raw = message("launch_successful", detail__Cause='\\"[{' * 1_000)
     assert parse_event(raw) == LAUNCH

@@ -403,6 +403,12 @@ def test_evidence_does_not_contradict_itself(name: str, path: str, value: object
         decode(message_with(name, path, value))
 
 
+def test_unannounced_needs_an_end() -> None:
+    without_end = replace(UNANNOUNCED, evidence=replace(UNANNOUNCED.evidence, state=None, state_at_ms=None))
+    with pytest.raises(MalformedActionError, match="only unannounced needs an end"):
+        decode(encode(without_end))
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_are_more_than_refused(message: bytes) -> None:
     with pytest.raises((MalformedActionError, UnknownActionError)):

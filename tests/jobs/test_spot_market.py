@@ -236,6 +236,12 @@ def test_a_bad_score_breaks_the_row() -> None:
     assert Watched(state=FALLEN).tell(*told).course == [(first + 3 * apart, ARMED)]
 
 
+def test_after_a_bad_score_a_row_begins_with_the_next_good_one() -> None:
+    first, apart = SOAK + COOL_DOWN, 30 * MINUTE_MS
+    told: list[Told] = [(first, GOOD), (first + 1, BAD), (first + 2, GOOD), (first + 2 + apart, GOOD)]
+    assert Watched(state=FALLEN).tell(*told).course == [(first + 2 + apart, ARMED)]
+
+
 @pytest.mark.parametrize("sign", list(Sign))
 def test_no_sign_moves_a_pool_that_fell_back(sign: Sign) -> None:
     assert Watched(state=FALLEN).tell((SOAK + COOL_DOWN, sign)).state == FALLEN

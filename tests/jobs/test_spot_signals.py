@@ -246,6 +246,12 @@ def test_only_a_termination_that_auto_scaling_began_counts_as_its_doing(
     assert len(actions(fulfillment(), activity, state())) == count
 
 
+def test_of_repeated_words_the_earliest_counts() -> None:
+    assert actions(fulfillment(), terminate_hook(ENDED_MS + 5), terminate_hook(ENDED_MS - 5), state()) == []
+    [action] = actions(rebalance(400_000), rebalance(300_000), rebalance(500_000), warning())
+    assert action.evidence.rebalanced_at_ms == 300_000
+
+
 def test_a_warning_counts_whatever_auto_scaling_does() -> None:
     assert len(actions(terminate_hook(WARNED_MS - 5), warning())) == 1
     assert len(actions(warning(), terminate_hook(WARNED_MS - 5), state())) == 1
