@@ -88,8 +88,9 @@ def _prepare(wanted: Profile, count: int, path: Path) -> None:
     if path.exists():
         _console.print(f"{path.name} is there from an earlier time")
     else:
+        _console.print(f"making a recording of {count:,} records ...")
         with Progress(console=_console, transient=True) as progress:
-            task = progress.add_task("making the recording", total=count)
+            task = progress.add_task("making", total=count)
             recording.make(wanted, path, lambda added: progress.advance(task, added))
     recording.warm(path)
 
@@ -120,7 +121,10 @@ def _attempt(competitor: Competitor, path: Path, record_count: int) -> Attempt:
         measured = run_measured(
             competitor.command(path, out),
             cwd=_PROJECT,
-            environment={**competitor.environment, "TMPDIR": str(scratch)},
+            environment={
+                "TMPDIR": str(scratch),
+                "JDK_JAVA_OPTIONS": f'"-Djava.io.tmpdir={scratch}" {competitor.jvm_options}',
+            },
             out=stdout,
             log=_log_of(competitor),
             timeout_s=_TIMEOUT_S,

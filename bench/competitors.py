@@ -1,7 +1,7 @@
 """Who runs: for each competitor its command, and where its result is read."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -10,11 +10,10 @@ from bench import headroom_replay
 from bench.crossings import Crossing, read_lines
 from jobs.execution import ExecutionMode
 
-# As jobs/runtime.py has them for a replay. The JVM of the environment's own Java reads them from this variable.
-_QUICK_START: Final = {
-    "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-    " -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
-}
+# As jobs/runtime.py has them for a replay.
+_QUICK_START: Final = (
+    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class Competitor:
         read_result: What it found, from that directory, or from the file that has its stdout.
         reads_part: Whether it is too slow for all of the recording.
         is_all_jvm: Whether the others are compared with it.
-        environment: Variables for its process.
+        jvm_options: For its JVM, beside those that it has anyway.
     """
 
     name: str
@@ -37,7 +36,7 @@ class Competitor:
     read_result: Callable[[Path, Path], set[Crossing]] = field(default=lambda _, stdout: read_lines(stdout))
     reads_part: bool = False
     is_all_jvm: bool = False
-    environment: Mapping[str, str] = field(default_factory=dict)
+    jvm_options: str = ""
 
 
 def _headroom(mode: ExecutionMode) -> Competitor:
@@ -67,14 +66,14 @@ COMPETITORS: Final = (
         title="Flink SQL, all JVM, quick start",
         command=_module("bench.jvm_sql"),
         is_all_jvm=True,
-        environment=_QUICK_START,
+        jvm_options=_QUICK_START,
     ),
     Competitor(
         name="datastream",
         title="PyFlink DataStream",
         command=_module("bench.datastream"),
         reads_part=True,
-        environment=_QUICK_START,
+        jvm_options=_QUICK_START,
     ),
     Competitor(
         name="bytewax",

@@ -68,6 +68,7 @@ def run_measured(
                     process.kill()
             wall_s = monotonic() - started_s
         finally:
+            process.kill()  # does nothing to one that has ended
             _end_session(process.pid)
             process.wait()
     return Measured(wall_s, usage.cpu_s, usage.peak_bytes, exit_code)

@@ -21,7 +21,8 @@ def profile(record_count: int) -> Profile:
     """
     rate_per_s = 11_600
     misbehaving = (
-        Misbehaving("tenant-000221", 0, 10_000, 400, _HOT_ITEM),
+        # From the first second, so that a part of the recording has a crossing too; it has no items of other sizes.
+        Misbehaving("tenant-020001", 0, 10_000, 400, _HOT_ITEM),
         Misbehaving("tenant-004711", 30_000, 90_000, 100),
         Misbehaving("tenant-012345", 60_000, 45_000, 200, table="sessions"),
     )
