@@ -17,8 +17,6 @@ from lambdas.suspend.lease import lease_key
 from tests.lambdas.suspend_actions import event_of
 from tests.lambdas.tcp_proxy import TcpProxy
 
-TIMEOUT_MS = 150
-
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -26,7 +24,7 @@ def free_port() -> int:
 
 
 def started(**settings: Any) -> ValkeyServer:
-    server = ValkeyServer(port=free_port(), config=settings)
+    server = ValkeyServer(port=free_port(), config={"repl-diskless-sync-delay": 0} | settings)
     server.start()
     return server
 
@@ -65,7 +63,6 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No cache, no AWS account, and none of the machine's own."""
     for name in ("HEADROOM_CACHE_URL", "HEADROOM_CACHE_IAM_USER", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HEADROOM_CACHE_TIMEOUT_MS", str(TIMEOUT_MS))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
@@ -79,7 +76,8 @@ class Actuator:
     monkeypatch: pytest.MonkeyPatch
     capsys: pytest.CaptureFixture[str]
 
-    def use(self, port: int, login: str = "") -> None:
+    def use(self, port: int, *, login: str = "", timeout_ms: int = 3_000) -> None:
+        self.monkeypatch.setenv("HEADROOM_CACHE_TIMEOUT_MS", str(timeout_ms))
         self.monkeypatch.setenv("HEADROOM_CACHE_URL", f"redis://{login}127.0.0.1:{port}")
 
     def apply(self, *actions: SuspendAction) -> Any:

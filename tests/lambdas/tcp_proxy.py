@@ -6,25 +6,21 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from enum import StrEnum
 
-
-class Answers(StrEnum):
-    """What becomes of what the server answers."""
-
-    ALL = "all"
-    LATE = "late"  # after `delay_s`
-    NONE = "none"  # never: the connection is open at one end only
+ALL = 1_000_000
 
 
 class TcpProxy:
-    """Forwards to a port, as `answers` says at the moment; with `tls` it speaks TLS to the client."""
+    """Forwards to a port; with `tls` it speaks TLS to the client.
+
+    Answers come `delay_s` late, and those to the first `silent` connections never: these are open at one end only.
+    """
 
     def __init__(self, to_port: int, tls: ssl.SSLContext | None = None) -> None:
-        self.answers = Answers.ALL
+        self.to_port = to_port
         self.delay_s = 0.0
+        self.silent = 0
         self.accepted = 0
-        self._to_port = to_port
         self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
@@ -46,25 +42,24 @@ class TcpProxy:
             while True:
                 client, _ = self._listener.accept()
                 self.accepted += 1
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+                threading.Thread(target=self._serve, args=(client, self.accepted), daemon=True).start()
 
-    def _serve(self, client: socket.socket) -> None:
+    def _serve(self, client: socket.socket, number: int) -> None:
         with contextlib.suppress(OSError):
             if self._tls:
                 client = self._tls.wrap_socket(client, server_side=True)
-            server = socket.create_connection(("127.0.0.1", self._to_port))
+            server = socket.create_connection(("127.0.0.1", self.to_port))
             self._open += [client, server]
-            threading.Thread(target=self._answer, args=(server, client), daemon=True).start()
+            threading.Thread(target=self._answer, args=(server, client, number), daemon=True).start()
             with contextlib.closing(server):
                 for data in _received(client):
                     server.sendall(data)
 
-    def _answer(self, server: socket.socket, client: socket.socket) -> None:
+    def _answer(self, server: socket.socket, client: socket.socket, number: int) -> None:
         with contextlib.suppress(OSError), contextlib.closing(client):
             for data in _received(server):
-                if self.answers is Answers.LATE:
-                    time.sleep(self.delay_s)
-                if self.answers is not Answers.NONE:
+                time.sleep(self.delay_s)
+                if number > self.silent:
                     client.sendall(data)
 
 
