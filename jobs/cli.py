@@ -60,6 +60,8 @@ def main() -> None:
         exit_code = EXIT_FAILED
     sys.stdout.flush()
     sys.stderr.flush()
+    if "jobs.runtime" in sys.modules:
+        sys.modules["jobs.runtime"].remove_scratch()
     # gRPC threads of PyFlink that outlive the interpreter's shutdown print tracebacks at a normal exit.
     os._exit(exit_code)
 

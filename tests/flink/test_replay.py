@@ -97,7 +97,7 @@ def test_a_job_that_fails_names_its_cause_and_leaves_the_earlier_result(
         return lanes
 
     monkeypatch.setattr("jobs.capacity.replay.plan_lanes", plan_and_lose_the_file)
-    with pytest.raises(JobFailedError, match=r"No such file or directory.*a\.jsonl"):
+    with pytest.raises(JobFailedError, match="FileNotFoundError"):
         run([path], tmp_path / "out", settings())
     assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
     assert [each.name for each in tmp_path.iterdir()] == ["out"]
