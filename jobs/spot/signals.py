@@ -16,8 +16,9 @@ Server.SpotInstanceTermination) and the group for its desired capacity. For the 
 against the market: an evening's scale-in is no drought.
 
 A Spot Instance that is stopped or hibernated by an interruption can come back, and be interrupted again. It begins a
-new life with the first start that is told after the warning, and what is told of earlier times changes nothing. A stop
-without warning is not acted on, for users stop instances too.
+new life with the first start that is told after the warning, and what is told of earlier times changes nothing. Where
+that start is never told, or after the next warning, both interruptions are taken for one. A stop without warning is not
+acted on, for users stop instances too.
 """
 
 from dataclasses import dataclass, replace

@@ -349,7 +349,7 @@ SPOT_IDS = [f"i-{number:017x}" for number in range(4)]
 
 @st.composite
 def batches(draw: st.DrawFn) -> list[OracleEvent]:
-    """Events of a few instances, no two of one instance at the same time."""
+    """Events of a few instances, possible or not, no two of one instance at the same time."""
     told: list[OracleEvent] = []
     for instance_id in SPOT_IDS:
         for at_ms in draw(st.lists(st.integers(0, 1_000), unique=True, max_size=6)):
@@ -390,15 +390,28 @@ def test_in_any_order_and_with_repeats_there_are_as_many_actions_as_interruption
     assert len({action.action_id for action in found}) == len(found)
 
 
-@given(batches(), st.data())
-def test_in_any_order_there_are_never_more_actions_than_interruptions(
+@st.composite
+def returns(draw: st.DrawFn) -> list[OracleEvent]:
+    """What was heard, with gaps, of an instance that stops when interrupted, comes back, and may end at last."""
+    stop = draw(st.sampled_from([InstanceAction.STOP, InstanceAction.HIBERNATE]))
+    told: list[OracleEvent] = [fulfillment(0)]
+    for at_ms in range(1_000, 1_000 * draw(st.integers(2, 5)), 1_000):
+        told += [rebalance(at_ms), warning(at_ms + 100, stop), state(InstanceState.STOPPED, at_ms + 200)]
+        told += [state(InstanceState.PENDING, at_ms + 800), running(at_ms + 810)]
+    told += [state(at_ms=9_000), state(InstanceState.TERMINATED, 9_040)]
+    return [event for event in told if draw(st.integers(0, 4))]
+
+
+@given(returns(), st.data())
+def test_in_any_order_returns_are_acted_on_but_never_more_often_than_interrupted(
     told: list[OracleEvent], data: st.DataObject
 ) -> None:
-    told = [event for event in told if not isinstance(event, LifecycleAction)]
     expected = interruptions(told)
-    found = counted(actions(*data.draw(st.permutations(told))))
-    assert found.keys() == expected.keys()
-    assert all(found[instance_id] <= expected[instance_id] for instance_id in found)
+    repeats = data.draw(st.lists(st.sampled_from(told), max_size=5)) if told else []
+    found = actions(*data.draw(st.permutations([*told, *repeats])))
+    assert counted(found).keys() == expected.keys()
+    assert all(count <= expected[instance_id] for instance_id, count in counted(found).items())
+    assert len({action.action_id for action in found}) == len(found)
 
 
 @given(batches(), st.data())
