@@ -190,9 +190,9 @@ def _failed_id(failure: object, message_ids: frozenset[str]) -> str:
 
 
 def _invoke(handler: Handler, event: dict[str, Any], message_ids: frozenset[str]) -> frozenset[str]:
-    # Both ways through JSON, as between Lambda and a function.
     try:
-        response = json.loads(json.dumps(handler(json.loads(json.dumps(event)), LocalContext())))
+        # Through JSON, as from a function to Lambda.
+        response = json.loads(json.dumps(handler(event, LocalContext())))
         return failed_ids(response, message_ids)
     except Exception as error:
         # Whatever a function raises, Lambda fails the batch and goes on.

@@ -1,3 +1,4 @@
+import itertools
 import json
 import socket
 from collections.abc import Callable, Iterator
@@ -163,13 +164,16 @@ class Queues:
         return sum(int(answer["Attributes"][name]) for name in names)
 
 
+numbers = itertools.count()
+
+
 @pytest.fixture
 def make_queues(sqs_endpoint: str, environment: None) -> Callable[[int], Queues]:
     """Makes queues whose messages are out of sight for so many seconds after they are received."""
     sqs = boto3.client("sqs", endpoint_url=sqs_endpoint)
 
     def make(visibility_timeout_s: int) -> Queues:
-        name = f"actions-{free_port()}"
+        name = f"actions-{next(numbers)}"
         dead_url = sqs.create_queue(QueueName=f"{name}-dead.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
         dead = describe_queue(sqs, dead_url)
         attributes = {

@@ -166,6 +166,17 @@ def test_what_a_handler_did_is_deleted_and_the_rest_stays(make_queues: MakeQueue
     assert queues.left() == 1
 
 
+def test_an_answer_is_taken_as_the_json_it_becomes(make_queues: MakeQueues) -> None:
+    queues = make_queues(30)
+    for name in ("one", "two"):
+        queues.send(name, name, name)
+
+    def first_failed(event: dict[str, Any], _context: Any) -> object:
+        return {"batchItemFailures": ({"itemIdentifier": event["Records"][0]["messageId"]},)}
+
+    assert poll_once(queues.sqs, queues.actions, first_failed, wait_s=0) == Polled(received=2, deleted=1)
+
+
 def test_a_handler_that_raises_leaves_the_queue_as_it_was(make_queues: MakeQueues) -> None:
     queues = make_queues(30)
     queues.send("one", "g", "1")
