@@ -223,9 +223,9 @@ def test_an_instance_id_under_another_name_is_missing_and_the_reason_says_which(
 
 @pytest.mark.parametrize("name", [name for name in WELL_FORMED if "notification" not in name])
 @pytest.mark.parametrize("field", ["id", "account", "time", "region", "detail"])
-@pytest.mark.parametrize("value", [REMOVED, None, 7, True, "", [], {}], ids=str)
-def test_nothing_in_the_envelope_may_be_missing_or_of_another_type(name: str, field: str, value: object) -> None:
-    assert reason(message(name, **{field: value})).split()[0].split(".")[0] == field
+def test_nothing_in_the_envelope_may_be_missing_or_of_another_type(name: str, field: str) -> None:
+    for value in (REMOVED, None, 7, True, "", [], {}):
+        assert reason(message(name, **{field: value})).split()[0].split(".")[0] == field
 
 
 @pytest.mark.parametrize("field", ["source", "detail_type"])
@@ -255,9 +255,9 @@ REQUIRED_IN_DETAIL = {
 @pytest.mark.parametrize(
     ("name", "field"), [(name, field) for name, names in REQUIRED_IN_DETAIL.items() for field in names]
 )
-@pytest.mark.parametrize("value", [REMOVED, None, 7, True, [], {}], ids=str)
-def test_no_field_that_is_needed_may_be_missing_or_of_another_type(name: str, field: str, value: object) -> None:
-    assert reason(message(name, **{f"detail__{field}": value})).startswith(f"detail.{field} ")
+def test_no_field_that_is_needed_may_be_missing_or_of_another_type(name: str, field: str) -> None:
+    for value in (REMOVED, None, 7, True, [], {}):
+        assert reason(message(name, **{f"detail__{field}": value})).startswith(f"detail.{field} ")
 
 
 @pytest.mark.parametrize(

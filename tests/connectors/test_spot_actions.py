@@ -317,10 +317,10 @@ def test_what_is_no_action_is_malformed(message: bytes) -> None:
 
 
 @pytest.mark.parametrize(("name", "path"), PATHS)
-@pytest.mark.parametrize("value", [REMOVED, [], {}, 1.5, ""], ids=["removed", "array", "object", "fraction", "empty"])
-def test_no_field_may_be_missing_or_of_another_type(name: str, path: str, value: object) -> None:
-    with pytest.raises((MalformedActionError, UnknownActionError)):
-        decode(message_with(name, path, value))
+def test_no_field_may_be_missing_or_of_another_type(name: str, path: str) -> None:
+    for value in (REMOVED, [], {}, 1.5, ""):
+        with pytest.raises((MalformedActionError, UnknownActionError)):
+            decode(message_with(name, path, value))
 
 
 @pytest.mark.parametrize(
