@@ -32,8 +32,12 @@ MAX_TABLE_NAME_CHARS: Final = 255
 MAX_PARTITION_KEY_BYTES: Final = 2048
 """Source: DynamoDB Developer Guide, ServiceQuotas, "Partition key length"."""
 
-_MICROSECONDS_ABOVE: Final = 100_000_000_000_000  # the year 5138 in milliseconds, 1973 in microseconds
-_LAST_MS_OF_YEAR_9999: Final = 253_402_300_799_999
+MICROSECONDS_ABOVE: Final = 100_000_000_000_000
+"""A larger time is in microseconds: as milliseconds it lies after the year 5138, as microseconds after 1973."""
+
+LAST_MS_OF_YEAR_9999: Final = 253_402_300_799_999
+"""No time is later."""
+
 _MS_PER_YEAR: Final = 31_556_952_000
 _KEY_TYPES: Final = frozenset({"S", "N", "B"})
 _TTL_PRINCIPAL: Final = "dynamodb.amazonaws.com"
@@ -164,6 +168,14 @@ def parse_change(
         return _change(decoded, schemas, default)
     except MalformedRecordError as error:
         return _set_aside(Malformed, str(error), decoded, schemas, default)
+
+
+def is_expiry(event_name: str, user: Mapping[str, Any]) -> bool:
+    """Return whether this user's write of this kind is a delete by expiry, which consumes nothing."""
+    # DynamoDB Streams, the other stream, writes these names with a capital.
+    kind = user.get("type", user.get("Type"))
+    principal = user.get("principalId", user.get("PrincipalId"))
+    return event_name == EventName.REMOVE and kind == "Service" and principal == _TTL_PRINCIPAL
 
 
 def _decoded(record: bytes | memoryview) -> dict[str, Any]:
@@ -331,9 +343,9 @@ def _at_ms(stream_record: dict[str, Any]) -> int:
         raise MalformedRecordError(reason)
     # A table's precision can be changed while records of both are under way, and not all records name it:
     # each is read by itself.
-    microseconds = _precision(stream_record) == "MICROSECOND" or value > _MICROSECONDS_ABOVE
+    microseconds = _precision(stream_record) == "MICROSECOND" or value > MICROSECONDS_ABOVE
     at_ms = value // 1000 if microseconds else value
-    if at_ms > _LAST_MS_OF_YEAR_9999:
+    if at_ms > LAST_MS_OF_YEAR_9999:
         years = at_ms // _MS_PER_YEAR
         reason = f"ApproximateCreationDateTime {shown(value)} lies about {years:,} years ahead of 1970"
         raise MalformedRecordError(reason)
@@ -430,10 +442,4 @@ def _size_bytes(stream_record: dict[str, Any]) -> int | None:
 
 
 def _is_expiry(decoded: dict[str, Any], event_name: EventName) -> bool:
-    if decoded.get("userIdentity") is None:
-        return False
-    user = _object(decoded, "userIdentity")
-    # DynamoDB Streams, the other stream, writes these names with a capital.
-    kind = user.get("type", user.get("Type"))
-    principal = user.get("principalId", user.get("PrincipalId"))
-    return event_name is EventName.REMOVE and kind == "Service" and principal == _TTL_PRINCIPAL
+    return decoded.get("userIdentity") is not None and is_expiry(event_name, _object(decoded, "userIdentity"))

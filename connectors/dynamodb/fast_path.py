@@ -1,32 +1,47 @@
-"""What each change cost, for many records a second: no image is looked into unless its size decides. Pure.
+"""What each change cost, for many records a second: images are looked into only where their sizes decide. Pure.
 
-Where a record is as DynamoDB usually writes it, its cost follows from `SizeBytes`. Everything else goes to
-`parse_change`, which looks at all of it, so the two agree on every record whose images are sound; what the fast path
-never sees is what stands inside images that need no weighing.
+Where a record is as DynamoDB usually writes it, its cost follows from the sum of its sizes, `SizeBytes`, or else from
+its images, weighed by a quicker reader than `parse_change`. Everything unusual goes to `parse_change` itself. So all
+agree on every record, with one exception: what is broken inside images that need no weighing is not seen, and neither
+is a wrong `SizeBytes` beside them.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-import msgspec
+from msgspec import UNSET, Raw
 
 from connectors.dynamodb.change import (
+    LAST_MS_OF_YEAR_9999,
+    MAX_PARTITION_KEY_BYTES,
+    MAX_RECORD_BYTES,
+    MICROSECONDS_ABOVE,
     Change,
     Ignored,
     Malformed,
     TableSchema,
+    is_expiry,
     parse_change,
 )
-from connectors.dynamodb.item_size import number_bytes
+from connectors.dynamodb.item_size import (
+    WRITE_UNIT_BYTES,
+    binary_bytes,
+    binary_text,
+    number_bytes,
+    write_capacity_units,
+)
+from connectors.dynamodb.typed_record import (
+    UNUSUAL,
+    KeyValue,
+    Record,
+    StreamRecord,
+    decode_record,
+    image_bytes,
+)
 
-_WRITE_UNIT_BYTES: Final = 1024
-# Longer runs of digits are left to the exact rule for numbers.
-_PLAIN_NUMBER_DIGITS: Final = 38
-# Above this a time is in microseconds: in milliseconds it would lie past the year 5138.
-_LATEST_IN_MILLISECONDS: Final = 10**14
+_LONGEST_TEXT_IN_NO_DOUBT: Final = MAX_PARTITION_KEY_BYTES // 4  # characters have up to 4 bytes
 _NO_SETTINGS: Final = TableSchema(partition_key=None)
-_NO_IMAGE: Final = msgspec.Raw(b"")
-_NULL_IMAGE: Final = msgspec.Raw(b"null")
+_NULL_BYTES: Final = len(b"null")
 
 
 class WriteCost(NamedTuple):
@@ -41,39 +56,13 @@ class WriteCost(NamedTuple):
     document: int
 
 
-class _KeyValue(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    S: str | None = None
-    N: str | None = None
-    B: str | None = None
-
-
-class _Body(msgspec.Struct, gc=False):
-    ApproximateCreationDateTime: int
-    Keys: dict[str, _KeyValue]
-    SizeBytes: int
-    NewImage: msgspec.Raw = _NO_IMAGE
-    OldImage: msgspec.Raw = _NO_IMAGE
-    ApproximateCreationDateTimePrecision: str | None = None
-
-
-class _Record(msgspec.Struct, gc=False):
-    eventName: str
-    tableName: str
-    eventSource: str
-    dynamodb: _Body
-    userIdentity: dict[str, str] | None = None
-
-
-_decode: Final = msgspec.json.Decoder(_Record).decode
-
-
 class FastPath:
     """Decodes change records of known tables into their costs.
 
     Args:
         schemas: What is known of each table.
         default: What holds for a table that is not named there.
-        weigh_always: Look into every image of every record, as `parse_change` does.
+        weigh_always: Look into every image of every record, and compare the sizes with `SizeBytes`.
     """
 
     def __init__(
@@ -86,14 +75,17 @@ class FastPath:
         self._schemas = dict(schemas)
         self._default = default
         self._weigh_always = weigh_always
+        self._usual = {table: self._key_and_factor(schema) for table, schema in schemas.items()}
+        self._usual_default = self._key_and_factor(default)
 
     def decode_all(self, records: Sequence[bytes]) -> tuple[list[WriteCost], list[tuple[int, Malformed | Ignored]]]:
         """The costs of the records that are changes, and the outcomes of the others with their places, in order."""
         costs: list[WriteCost] = []
         others: list[tuple[int, Malformed | Ignored]] = []
+        decode = self.decode
         for document, record in enumerate(records):
-            outcome = self.decode(record, document)
-            if outcome.__class__ is WriteCost:
+            outcome = decode(record, document)
+            if isinstance(outcome, WriteCost):
                 costs.append(outcome)
             else:
                 others.append((document, outcome))
@@ -101,20 +93,32 @@ class FastPath:
 
     def decode(self, record: bytes, document: int = 0) -> WriteCost | Malformed | Ignored:
         """What one record cost, or why it counts for nothing."""
-        if not self._weigh_always:
-            try:
-                change = _decode(record)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        try:
+            if len(record) > MAX_RECORD_BYTES:
                 return self.weigh(record, document)
-            if record.isascii() or _is_utf8(record):
-                schema = self._schemas.get(change.tableName, self._default)
-                cost = _cost_by_sum(change, schema, document)
-                if cost is not None:
-                    return cost
-        return self.weigh(record, document)
+            change = decode_record(record)
+            stream_record = change.dynamodb
+            table = change.table_name
+            partition_key_name, factor = self._usual.get(table, self._usual_default)
+            partition_key, key_type = _partition_key(stream_record.keys, partition_key_name)
+            mismatch = False
+            wcu = 0 if self._weigh_always else _units_by_sum(change.event_name, stream_record)
+            if not wcu:
+                wcu, mismatch = _weighed(change)
+            elif not record.isascii():
+                record.decode()  # nobody has looked at the bytes of the images
+            wcu *= factor
+            if change.user_identity is not None and is_expiry(change.event_name, change.user_identity):
+                wcu = 0
+            # A third of the time that calling the class takes.
+            return tuple.__new__(
+                WriteCost, (table, partition_key, key_type, _at_ms(stream_record), wcu, mismatch, document)
+            )
+        except UNUSUAL:
+            return self.weigh(record, document)
 
     def weigh(self, record: bytes, document: int = 0) -> WriteCost | Malformed | Ignored:
-        """The same as `decode`, by looking at everything."""
+        """The same as `decode`, by `parse_change`."""
         change = parse_change(record, self._schemas, self._default)
         if not isinstance(change, Change):
             return change
@@ -122,99 +126,131 @@ class FastPath:
         key, key_type = change.partition_key, change.partition_key_type
         return WriteCost(change.table, key, key_type, change.at_ms, change.wcu, mismatch, document)
 
+    def _key_and_factor(self, schema: TableSchema) -> tuple[str | None, int]:
+        return schema.partition_key or self._default.partition_key, 2 if schema.transactional else 1
+
 
 def peek_time_ms(record: bytes) -> int | None:
     """The time in a record that looks like a change, in milliseconds; None in any other."""
     try:
-        at_ms = _decode(record).dynamodb.ApproximateCreationDateTime
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return at_ms // 1000 if at_ms > _LATEST_IN_MILLISECONDS else at_ms
+        return _at_ms(decode_record(record).dynamodb)
+    except UNUSUAL:
+        outcome = parse_change(record, {})
+        return None if isinstance(outcome, Ignored) else outcome.at_ms
 
 
-def _is_utf8(record: bytes) -> bool:
-    # msgspec does not look at the bytes of strings that it skips.
-    try:
-        record.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _cost_by_sum(change: _Record, schema: TableSchema, document: int) -> WriteCost | None:
-    """The cost where it follows from the sum of the sizes, None where the record wants a closer look.
-
-    With one image, `SizeBytes` less the keys is that image's size. With two, the larger weighs between half of that
-    and all of it: up to 1,024 bytes it is one unit whichever it is.
-    """
-    body = change.dynamodb
-    at_ms = body.ApproximateCreationDateTime
-    if at_ms > _LATEST_IN_MILLISECONDS:
+def _at_ms(stream_record: StreamRecord) -> int:
+    at_ms = stream_record.approximate_creation_date_time
+    if at_ms > MICROSECONDS_ABOVE or stream_record.approximate_creation_date_time_precision == "MICROSECOND":
         at_ms //= 1000
-        if at_ms > _LATEST_IN_MILLISECONDS:
-            return None
-    elif at_ms <= 0 or body.ApproximateCreationDateTimePrecision is not None:
-        return None
-    if change.eventSource != "aws:dynamodb" or change.userIdentity is not None or not change.tableName:
-        return None
-    partition_key = _string_key(body.Keys, schema.partition_key)
-    units = _units_by_sum(change.eventName, body)
-    if not partition_key or not units:
-        return None
-    wcu = 2 * units if schema.transactional else units
-    return WriteCost(change.tableName, partition_key, "S", at_ms, wcu, False, document)
+    if not 0 < at_ms <= LAST_MS_OF_YEAR_9999:
+        raise ValueError
+    return at_ms
 
 
-def _string_key(keys: dict[str, _KeyValue], name: str | None) -> str | None:
-    """The partition key where it is a string and any other key attribute a string or a plain number, else None."""
+def _partition_key(keys: dict[str, KeyValue], name: str | None) -> tuple[str, str]:
+    """The partition key and its type."""
     if len(keys) == 1:
-        (value,) = keys.values()
-        return value.S if value.N is None and value.B is None else None
-    partition_key = None
-    for attribute, value in keys.items():
-        if value.B is not None or (value.S is None) is (value.N is None):
-            return None
-        if attribute == name:
-            partition_key = value.S
-        elif value.N is not None and not _is_plain_number(value.N):
-            return None
-    return partition_key if len(keys) == 2 else None
-
-
-def _is_plain_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and text[0] != "0" and len(text) <= _PLAIN_NUMBER_DIGITS
-
-
-def _units_by_sum(event_name: str, body: _Body) -> int:
-    """Units that follow from the sum of the sizes, 0 where they do not."""
-    new, old = body.NewImage, body.OldImage
-    sum_bytes = body.SizeBytes
-    if new == _NULL_IMAGE or old == _NULL_IMAGE or sum_bytes <= 0:
-        return 0
-    if event_name == "MODIFY":
-        one_image = new is _NO_IMAGE or old is _NO_IMAGE
-        if new is old:
-            return 0
-    elif event_name == "INSERT":
-        one_image = old is _NO_IMAGE
-        if new is _NO_IMAGE:
-            return 0
-    elif event_name == "REMOVE":
-        one_image = new is _NO_IMAGE
-        if old is _NO_IMAGE:
-            return 0
+        (partition_key,) = keys.values()
+    elif len(keys) == 2 and name is not None:
+        partition_key = keys[name]
     else:
+        raise ValueError
+    text, key_type = partition_key.S, "S"
+    for value in keys.values():
+        if value.S is UNSET or value.N is not UNSET or value.B is not UNSET:
+            other = _text_of_other_type(value)
+            if value is partition_key:
+                text, key_type = other
+    if not text or len(text) > _LONGEST_TEXT_IN_NO_DOUBT:
+        raise ValueError
+    return text, key_type
+
+
+def _text_of_other_type(value: KeyValue) -> tuple[str, str]:
+    """The text and the type of a number or a binary."""
+    if value.S is not UNSET:
+        raise ValueError
+    if value.B is UNSET and value.N is not UNSET:
+        number_bytes(value.N)
+        return value.N, "N"
+    if value.N is UNSET and value.B is not UNSET:
+        return binary_text(value.B), "B"
+    raise ValueError
+
+
+def _keys_bytes(keys: dict[str, KeyValue]) -> int:
+    total = 0
+    for name, value in keys.items():
+        total += len(name.encode())
+        if value.S is not UNSET:
+            total += len(value.S.encode())
+        elif value.N is not UNSET:
+            total += number_bytes(value.N)
+        else:
+            total += binary_bytes(value.B)
+    return total
+
+
+def _units_by_sum(event_name: str, stream_record: StreamRecord) -> int:
+    """Units that follow from the sum of the sizes and from how long the images are, 0 where they do not."""
+    sum_bytes = stream_record.size_bytes
+    new, old = stream_record.new_image, stream_record.old_image
+    new_bytes, old_bytes = len(new), len(old)
+    if not sum_bytes or sum_bytes < 0 or not _has_its_images(event_name, new_bytes, old_bytes):
         return 0
-    if sum_bytes <= _WRITE_UNIT_BYTES:
+    if sum_bytes <= WRITE_UNIT_BYTES:
         return 1
-    images_bytes = sum_bytes - _keys_bytes(body.Keys)
-    if images_bytes <= _WRITE_UNIT_BYTES:
-        return 1
-    return -(-images_bytes // _WRITE_UNIT_BYTES) if one_image else 0
-
-
-def _keys_bytes(keys: dict[str, _KeyValue]) -> int:
-    return sum(
-        len(name.encode()) + (len(value.S.encode()) if value.S is not None else number_bytes(value.N or "0"))
-        for name, value in keys.items()
+    images_bytes = sum_bytes - _keys_bytes(stream_record.keys)
+    return _units_within(images_bytes, new_bytes, old_bytes) or _units_within(
+        images_bytes, _without_quotes(new), _without_quotes(old)
     )
+
+
+def _units_within(images_bytes: int, most_new_bytes: int, most_old_bytes: int) -> int:
+    """Units that follow from the size of both images together and bounds for each, 0 where they do not.
+
+    The larger image weighs at least half of both, and each weighs at least what the other cannot.
+    """
+    if not 0 < images_bytes <= most_new_bytes + most_old_bytes:
+        return 0
+    at_least = max(images_bytes // 2, images_bytes - min(most_new_bytes, most_old_bytes))
+    at_most = min(images_bytes, max(most_new_bytes, most_old_bytes))
+    units = write_capacity_units(at_most)
+    return units if units == write_capacity_units(at_least) else 0
+
+
+def _without_quotes(image: Raw) -> int:
+    """The bytes of an image's JSON without quotes, which are more than the image weighs.
+
+    Names, strings and binaries weigh no more than their JSON between the quotes, in which a quote takes two bytes.
+    Numbers weigh at most a byte more than they have characters, maps, lists and what is in them a few: no more than
+    the brackets, colons, commas and type names around them.
+    """
+    return len(image) - bytes(image).count(b'"')
+
+
+def _has_its_images(event_name: str, new_json_bytes: int, old_json_bytes: int) -> bool:
+    """Whether there are the images that such an event has, none of them null or so short that it could be."""
+    if new_json_bytes > _NULL_BYTES and old_json_bytes > _NULL_BYTES:
+        return True
+    if new_json_bytes > _NULL_BYTES:
+        return not old_json_bytes and event_name != "REMOVE"
+    return old_json_bytes > _NULL_BYTES and not new_json_bytes and event_name != "INSERT"
+
+
+def _weighed(change: Record) -> tuple[int, bool]:
+    """The units of the larger image, and whether the record says that the sizes add up to something else."""
+    stream_record = change.dynamodb
+    new_bytes, old_bytes = image_bytes(stream_record.new_image), image_bytes(stream_record.old_image)
+    if (new_bytes is None and change.event_name != "REMOVE") or (old_bytes is None and change.event_name == "REMOVE"):
+        raise ValueError
+    new_bytes, old_bytes = new_bytes or 0, old_bytes or 0
+    sum_bytes = stream_record.size_bytes
+    if sum_bytes is None:
+        mismatch = False
+    elif sum_bytes < 0:
+        raise ValueError
+    else:
+        mismatch = sum_bytes != _keys_bytes(stream_record.keys) + new_bytes + old_bytes
+    return write_capacity_units(max(new_bytes, old_bytes)), mismatch

@@ -17,9 +17,9 @@ from connectors.dynamodb.errors import MalformedRecordError, shown
 MAX_NESTING: Final = 32
 """Levels of maps and lists in an item. Source: Developer Guide, ServiceQuotas, "Nested attribute depth"."""
 
-_WRITE_UNIT_BYTES: Final = 1024
-_CONTAINER_BYTES: Final = 3
-_ELEMENT_BYTES: Final = 1
+WRITE_UNIT_BYTES: Final = 1024
+CONTAINER_BYTES: Final = 3
+ELEMENT_BYTES: Final = 1
 
 _NUMBER = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
 _MAX_DIGITS: Final = 38
@@ -64,6 +64,15 @@ def number_bytes(text: str) -> int:
         reason = f"a number beyond the range of DynamoDB: {shown(text)}"
         raise MalformedRecordError(reason)
     return highest // 2 - lowest // 2 + 2 + len(sign)
+
+
+def binary_bytes(text: object) -> int:
+    """Return the size in bytes of a binary value of the stream.
+
+    Raises:
+        MalformedRecordError: the value is not base64 of base64.
+    """
+    return len(_base64_decoded(_base64_decoded(text)))
 
 
 def binary_text(text: object) -> str:
@@ -136,7 +145,7 @@ def write_capacity_units(item_bytes: int) -> int:
     if item_bytes < 0:
         reason = f"an item of {item_bytes} bytes"
         raise ValueError(reason)
-    return max(1, -(-item_bytes // _WRITE_UNIT_BYTES))
+    return max(1, -(-item_bytes // WRITE_UNIT_BYTES))
 
 
 def _named_values_bytes(values: dict[str, Any], depth: int) -> int:
@@ -182,10 +191,6 @@ def _number_value_bytes(body: Any) -> int:
     return number_bytes(body)
 
 
-def _binary_bytes(body: Any) -> int:
-    return len(_base64_decoded(_base64_decoded(body)))
-
-
 def _base64_decoded(text: object) -> bytes:
     try:
         return a2b_base64(text, strict_mode=True)  # type: ignore[arg-type]  # whatever the record holds
@@ -207,7 +212,7 @@ def _map_bytes(body: Any, depth: int) -> int:
         raise MalformedRecordError(reason)
     _refuse_deeper_than_an_item(depth)
     try:
-        return _CONTAINER_BYTES + _ELEMENT_BYTES * len(body) + _named_values_bytes(body, depth + 1)
+        return CONTAINER_BYTES + ELEMENT_BYTES * len(body) + _named_values_bytes(body, depth + 1)
     except MalformedRecordError as error:
         located = error.within("M")
         raise located from None
@@ -219,7 +224,7 @@ def _list_bytes(body: Any, depth: int) -> int:
         raise MalformedRecordError(reason)
     _refuse_deeper_than_an_item(depth)
     elements = _members_bytes("L", body, lambda value: attribute_value_bytes(value, depth + 1))
-    return _CONTAINER_BYTES + _ELEMENT_BYTES * len(body) + elements
+    return CONTAINER_BYTES + ELEMENT_BYTES * len(body) + elements
 
 
 def _refuse_deeper_than_an_item(depth: int) -> None:
@@ -238,12 +243,12 @@ def _set_bytes(tag: str, body: Any, weigh_member: Callable[[Any], int]) -> int:
 _WEIGHERS: Final[dict[str, Callable[[Any, int], int]]] = {
     "S": lambda body, _depth: _string_bytes(body),
     "N": lambda body, _depth: _number_value_bytes(body),
-    "B": lambda body, _depth: _binary_bytes(body),
+    "B": lambda body, _depth: binary_bytes(body),
     "BOOL": _boolean_bytes,
     "NULL": _boolean_bytes,
     "M": _map_bytes,
     "L": _list_bytes,
     "SS": lambda body, _depth: _set_bytes("SS", body, _string_bytes),
     "NS": lambda body, _depth: _set_bytes("NS", body, _number_value_bytes),
-    "BS": lambda body, _depth: _set_bytes("BS", body, _binary_bytes),
+    "BS": lambda body, _depth: _set_bytes("BS", body, binary_bytes),
 }
