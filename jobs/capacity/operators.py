@@ -43,7 +43,7 @@ def table_schemas(settings: Settings) -> dict[str, TableSchema]:
     return {name: TableSchema(table.partition_key, table.transactional) for name, table in settings.tables.items()}
 
 
-class ReadLane(TableFunction):  # type: ignore[misc]  # PyFlink is untyped
+class ReadLane(TableFunction):
     """Rows of a decoded stream from one of the lanes of a recording, given by its number."""
 
     def __init__(self, lanes: Sequence[Sequence[Segment]], settings: Settings) -> None:
@@ -74,7 +74,7 @@ class ReadLane(TableFunction):  # type: ignore[misc]  # PyFlink is untyped
         ).rows()
 
 
-class Decide(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink is untyped
+class Decide(KeyedProcessFunction):
     """Outcomes of window totals: a line for each that is near its limit, and what is decided about it."""
 
     def __init__(self, settings: Settings) -> None:
