@@ -4,21 +4,24 @@ import json
 import sys
 from collections import deque
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
+from typing import Final
 
 import click
 
 from connectors.dynamodb.change import Change, Ignored, Malformed, TableSchema, parse_change
 from connectors.dynamodb.clock import RECORDS_AROUND, is_too_far_ahead, malformed_clock
 from connectors.recordings.chunks import Chunk, read_chunks
-from connectors.recordings.files import RecordingFile
+from connectors.recordings.files import RecordingError, RecordingFile
 from jobs.capacity.decoded import expand_chunk
 from jobs.inspect import inspect_line
-from jobs.options import config_option, open_recordings, open_settings, paths_argument
+from jobs.options import EXIT_FAILED, config_option, open_recordings, open_settings, paths_argument, refuse
 from jobs.settings import Settings
 
 Outcome = Change | Malformed | Ignored
+
+# How far ahead is read for changes that a wrong clock is told by.
+_MOST_AHEAD: Final = 10_000
 
 
 @click.command()
@@ -37,27 +40,43 @@ def inspect(paths: tuple[Path, ...], config_file: Path | None) -> None:
     """  # noqa: D301 - click looks for the character that the escape stands for
     settings = open_settings(config_file)
     for file in open_recordings(paths):
-        for outcome in outcomes(file, settings):
-            line = json.dumps(inspect_line(outcome), ensure_ascii=False)
-            sys.stdout.write(line.encode(errors="backslashreplace").decode() + "\n")
+        told = 0
+        try:
+            for outcome in outcomes(file, settings):
+                line = json.dumps(inspect_line(outcome), ensure_ascii=False) + "\n"
+                # As bytes: JSON is UTF-8 whatever the terminal takes text to be.
+                sys.stdout.buffer.write(line.encode())
+                told += 1
+        except RecordingError as error:
+            refuse([str(error)], EXIT_FAILED)
+        if not told:
+            click.echo(f"headroom: {file.path}: holds no record", err=True)
 
 
 def outcomes(file: RecordingFile, settings: Settings) -> Iterator[Outcome]:
-    """The outcomes of all records of a file, in its order."""
+    """The outcomes of all records of a file, in its order.
+
+    Raises:
+        RecordingError: The file cannot be read further.
+    """
     return _with_clocks_checked(_parsed(file, settings), settings.decode.future_tolerance_ms)
 
 
 def _parsed(file: RecordingFile, settings: Settings) -> Iterator[Outcome]:
     schemas = {name: TableSchema(table.partition_key, table.transactional) for name, table in settings.tables.items()}
-    for chunk in read_chunks(file):
-        yield from _parsed_chunk(chunk, schemas)
-        if chunk.fault is not None:
-            yield Malformed(chunk.fault)
+    try:
+        for chunk in read_chunks(file):
+            yield from _parsed_chunk(chunk, schemas)
+            if chunk.fault is not None:
+                yield Malformed(chunk.fault.reason)
+    except OSError as error:
+        message = f"{file.path}: {error.strerror or error}"
+        raise RecordingError(message) from error
 
 
 def _parsed_chunk(chunk: Chunk, schemas: dict[str, TableSchema]) -> list[Outcome]:
     parsed = [parse_change(document, schemas) for document in chunk.documents]
-    suspects = [index for index, outcome in enumerate(parsed) if isinstance(outcome, Malformed)]
+    suspects = [index for index, outcome in enumerate(parsed) if not isinstance(outcome, Change)]
     expanded = expand_chunk(chunk, suspects) if suspects else None
     return parsed if expanded is None else [parse_change(document, schemas) for document in expanded.documents]
 
@@ -66,18 +85,21 @@ def _with_clocks_checked(parsed: Iterator[Outcome], tolerance_ms: int) -> Iterat
     """The outcomes, with a change whose time is far ahead of the changes around it made malformed."""
     newest_ms = 0
     ahead: deque[Outcome] = deque()
-    ahead_ms: deque[int] = deque()
-    for outcome in chain(parsed, [None]):
-        if outcome is not None:
-            ahead.append(outcome)
-            if isinstance(outcome, Change):
-                ahead_ms.append(outcome.at_ms)
-        while ahead and (outcome is None or len(ahead_ms) > RECORDS_AROUND):
-            first = ahead.popleft()
-            if isinstance(first, Change):
-                at_ms = ahead_ms.popleft()
-                if at_ms - newest_ms > tolerance_ms and is_too_far_ahead(at_ms, ahead_ms, tolerance_ms):
-                    first = malformed_clock(first)
-                else:
-                    newest_ms = max(newest_ms, at_ms)
-            yield first
+    while (outcome := ahead.popleft() if ahead else next(parsed, None)) is not None:
+        if isinstance(outcome, Change):
+            at_ms = outcome.at_ms
+            if at_ms - newest_ms > tolerance_ms and is_too_far_ahead(at_ms, _following_ms(ahead, parsed), tolerance_ms):
+                outcome = malformed_clock(outcome)
+            else:
+                newest_ms = max(newest_ms, at_ms)
+        yield outcome
+
+
+def _following_ms(ahead: deque[Outcome], parsed: Iterator[Outcome]) -> list[int]:
+    """The times of the changes that follow, read ahead as far as it takes."""
+    times = [outcome.at_ms for outcome in ahead if isinstance(outcome, Change)]
+    while len(times) < RECORDS_AROUND and len(ahead) < _MOST_AHEAD and (outcome := next(parsed, None)) is not None:
+        ahead.append(outcome)
+        if isinstance(outcome, Change):
+            times.append(outcome.at_ms)
+    return times

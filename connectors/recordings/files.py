@@ -2,12 +2,12 @@
 
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from connectors.recordings.forms import GZIP_MAGIC, Form, form_of
+from connectors.recordings.parquet import why_not_a_recording
 
 BLOCK_BYTES = 1 << 20
 _HEAD_BYTES = 1 << 18
@@ -43,15 +43,20 @@ class TornGzip:
 def find_recordings(paths: Sequence[str | os.PathLike[str]]) -> list[RecordingFile]:
     """The files that the paths mean, sorted by path, each once; a directory means all files below it.
 
-    Hidden files, and the empty markers that jobs leave beside their output (`_SUCCESS`), are passed over.
+    Below a directory, hidden files and the empty markers that jobs leave beside their output (`_SUCCESS`) are passed
+    over.
 
     Raises:
         RecordingError: a path is missing or cannot be read, or a directory holds no file.
     """
     found: dict[str, RecordingFile] = {}
-    for path in paths:
-        for file in _files_below(Path(path)):
-            found.setdefault(str(file.resolve()), _describe(file))
+    for path in map(Path, paths):
+        try:
+            for file in _files_below(path):
+                found.setdefault(str(file.resolve()), _describe(file))
+        except OSError as error:
+            message = f"{error.filename or path}: {error.strerror or error}"
+            raise RecordingError(message) from error
     return sorted(found.values(), key=lambda file: file.path)
 
 
@@ -73,23 +78,43 @@ def _is_passed_over(relative: Path) -> bool:
 
 
 def _describe(path: Path) -> RecordingFile:
+    problem = _why_not_readable(path)
+    if problem is not None:
+        message = f"{path}: {problem}"
+        raise RecordingError(message)
+    with path.open("rb") as file:
+        compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    form = form_of(_head(path, compressed=compressed))
+    if form is Form.PARQUET:
+        problem = "Parquet inside gzip: decompress it first" if compressed else why_not_a_recording(str(path))
+        if problem is not None:
+            message = f"{path}: {problem}"
+            raise RecordingError(message)
+    size_bytes = path.stat().st_size
+    content_bytes = _content_bytes(path, size_bytes) if compressed else size_bytes
+    return RecordingFile(str(path), size_bytes, content_bytes, compressed, form)
+
+
+def _why_not_readable(path: Path) -> str | None:
+    if not path.is_file():
+        # What a pipe has given once it does not give again, and a recording is read twice.
+        return "not a regular file"
     try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-        compressed = magic.startswith(GZIP_MAGIC)
-        head = b""
-        for block in read_blocks(str(path), compressed=compressed):
-            if isinstance(block, TornGzip):
-                break
-            head += block
-            if len(head) >= _HEAD_BYTES:
-                break
-        size_bytes = path.stat().st_size
-        content_bytes = _content_bytes(path, size_bytes) if compressed else size_bytes
-        return RecordingFile(str(path), size_bytes, content_bytes, compressed, form_of(head))
-    except OSError as error:
-        message = f"{path}: {error.strerror or error}"
-        raise RecordingError(message) from error
+        str(path).encode()
+    except UnicodeEncodeError:
+        return "its name is not valid UTF-8"
+    return None
+
+
+def _head(path: Path, *, compressed: bool) -> bytes:
+    head = b""
+    for block in read_blocks(str(path), compressed=compressed, block_bytes=_HEAD_BYTES):
+        if isinstance(block, TornGzip):
+            break
+        head += block
+        if len(head) >= _HEAD_BYTES:
+            break
+    return head
 
 
 def _content_bytes(path: Path, size_bytes: int) -> int:
@@ -99,42 +124,74 @@ def _content_bytes(path: Path, size_bytes: int) -> int:
         return max(size_bytes, int.from_bytes(file.read(4), "little"))
 
 
-def read_blocks(path: str, *, compressed: bool, start: int = 0, end: int | None = None) -> Iterator[bytes | TornGzip]:
+def read_blocks(
+    path: str, *, compressed: bool, start: int = 0, end: int | None = None, block_bytes: int | None = None
+) -> Iterator[bytes | TornGzip]:
     """The file's bytes in blocks of about 1 MiB, decompressed; `start` and `end` only for a file that is not.
 
     A gzip file may have several members. Where it is cut short or damaged, what could be read comes first and a
     `TornGzip` last.
+
+    Raises:
+        OSError: The file cannot be read.
     """
+    block_bytes = block_bytes or BLOCK_BYTES
+    blocks = _stored_blocks(path, start, end, block_bytes)
+    return _gunzip(blocks, block_bytes) if compressed else blocks
+
+
+def _stored_blocks(path: str, start: int, end: int | None, block_bytes: int) -> Iterator[bytes]:
+    # The file is open only while a block is read: a recording can have more files under way than a process may open.
+    at = start
+    while block := _read_at(path, at, block_bytes if end is None else min(block_bytes, end - at)):
+        at += len(block)
+        yield block
+
+
+def _read_at(path: str, at: int, size: int) -> bytes:
     with Path(path).open("rb") as file:
-        if compressed:
-            yield from _gunzip(file)
-            return
-        file.seek(start)
-        left = None if end is None else end - start
-        while left is None or left > 0:
-            block = file.read(BLOCK_BYTES if left is None else min(BLOCK_BYTES, left))
-            if not block:
-                return
-            left = None if left is None else left - len(block)
-            yield block
+        file.seek(at)
+        return file.read(size)
 
 
-def _gunzip(file: BinaryIO) -> Iterator[bytes | TornGzip]:
+def _gunzip(blocks: Iterable[bytes], block_bytes: int) -> Iterator[bytes | TornGzip]:
     # zlib rather than gzip.open: that one raises at the damage and drops the block it had decompressed so far.
-    stream = zlib.decompressobj(wbits=31)
-    compressed = b""
-    while compressed or (compressed := file.read(BLOCK_BYTES)):
-        try:
-            block = stream.decompress(compressed, BLOCK_BYTES)
-        except zlib.error as error:
-            yield TornGzip(f"the gzip stream is damaged near byte {file.tell()}: {error}")
-            return
-        if block:
-            yield block
-        compressed = stream.unconsumed_tail
-        if stream.eof:
-            compressed = stream.unused_data.lstrip(b"\0")
-            stream = zlib.decompressobj(wbits=31)
-            if not compressed and not (compressed := file.read(BLOCK_BYTES)):
+    member = zlib.decompressobj(wbits=31)
+    is_between_members = True
+    read_bytes = 0
+    for stored in blocks:
+        read_bytes += len(stored)
+        compressed = stored
+        while compressed := compressed.lstrip(b"\0") if is_between_members else compressed:
+            before = member.copy()
+            try:
+                block = member.decompress(compressed, block_bytes)
+            except zlib.error as error:
+                yield from _up_to_damage(before, compressed)
+                yield TornGzip(f"the gzip stream is damaged near byte {read_bytes}: {error}")
                 return
-    yield TornGzip(f"the gzip stream ends early, at byte {file.tell()} of the file")
+            is_between_members = member.eof
+            compressed = member.unused_data if member.eof else member.unconsumed_tail
+            if member.eof:
+                member = zlib.decompressobj(wbits=31)
+            if block:
+                yield block
+    if not is_between_members:
+        if rest := member.flush():
+            yield rest
+        yield TornGzip(f"the gzip stream ends early, at byte {read_bytes} of the file")
+
+
+def _up_to_damage(member: "zlib._Decompress", compressed: bytes) -> Iterator[bytes]:
+    """What a decompressor gives before it fails, fed so little at a time that nothing is lost with the failure."""
+    given = bytearray()
+    for at in range(len(compressed)):
+        try:
+            given += member.decompress(compressed[at : at + 1])
+        except zlib.error:
+            break
+        if len(given) >= BLOCK_BYTES:
+            yield bytes(given)
+            given.clear()
+    if given:
+        yield bytes(given)

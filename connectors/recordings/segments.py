@@ -4,7 +4,7 @@ A file of lines falls into pages of about 16 MiB, cut at line feeds; any other f
 however many readers there are, so what depends on a page's beginning depends on the file alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from connectors.recordings.files import RecordingFile
 from connectors.recordings.forms import Form
 
 PAGE_BYTES = 16 << 20
-_PEEKED_BYTES = 64 << 10
+# Times are looked for in small bites, because the first few records of a page are enough.
+_BITE_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Segment:
 
     Attributes:
         first_ms: The latest of the times at which this page and the pages of the file before it begin; None where
-            no record at a beginning could be read.
+            the records at their beginnings do not tell.
     """
 
     file: RecordingFile
@@ -34,16 +35,26 @@ class Segment:
         """The documents in it, in order."""
         return read_chunks(self.file, self.start_byte, self.end_byte)
 
+    def first_chunks(self) -> Iterator[Chunk]:
+        """The same in chunks of a few records, for a look at its beginning."""
+        return read_chunks(self.file, self.start_byte, self.end_byte, _BITE_BYTES)
 
-FirstTime = Callable[[Sequence[bytes]], int | None]
-"""Gives the time at which some documents begin, milliseconds, or None where none of them has a time."""
+    def chunks_beyond(self) -> Iterator[Chunk]:
+        """The documents of the file that follow this page, in chunks of a few records."""
+        if self.end_byte is None or self.end_byte >= self.file.size_bytes:
+            return iter(())
+        return read_chunks(self.file, self.end_byte, self.file.size_bytes, _BITE_BYTES)
+
+
+FirstTime = Callable[[Iterable[Chunk]], int | None]
+"""Gives the time at which some chunks begin, milliseconds, or None where they do not tell."""
 
 
 def plan_segments(file: RecordingFile, first_time: FirstTime) -> Iterator[Segment]:
     """The segments of a file in its order, with the times at which they begin."""
     newest_ms: int | None = None
     for segment in _cut(file):
-        first_ms = first_time(_first_documents(segment))
+        first_ms = first_time(segment.first_chunks())
         if first_ms is not None:
             newest_ms = first_ms if newest_ms is None else max(newest_ms, first_ms)
         yield replace(segment, first_ms=newest_ms)
@@ -54,21 +65,19 @@ def _cut(file: RecordingFile) -> Iterator[Segment]:
         yield Segment(file)
         return
     start_byte = 0
+    while start_byte < file.size_bytes:
+        end_byte = _line_end(file, start_byte + PAGE_BYTES)
+        yield Segment(file, start_byte, end_byte)
+        start_byte = end_byte
+
+
+def _line_end(file: RecordingFile, at_byte: int) -> int:
+    """Where the line ends that this byte is in, its line feed included; at most the end of the file."""
     with Path(file.path).open("rb") as opened:
-        while start_byte < file.size_bytes:
-            opened.seek(min(start_byte + PAGE_BYTES, file.size_bytes))
-            opened.readline()
-            end_byte = opened.tell()
-            yield Segment(file, start_byte, end_byte)
-            start_byte = end_byte
-
-
-def _first_documents(segment: Segment) -> Sequence[bytes]:
-    if segment.end_byte is not None:
-        peeked = replace(segment, end_byte=min(segment.end_byte, segment.start_byte + _PEEKED_BYTES))
-        first = next(peeked.chunks(), None)
-        # A first record longer than the peek is read whole; otherwise the last line peeked at may be cut.
-        if first is not None and len(first.documents) > 1:
-            return first.documents
-    first = next(segment.chunks(), None)
-    return first.documents if first is not None else ()
+        opened.seek(at_byte)
+        while block := opened.read(_BITE_BYTES):
+            line_feed = block.find(b"\n")
+            if line_feed >= 0:
+                return min(at_byte + line_feed + 1, file.size_bytes)
+            at_byte += len(block)
+    return file.size_bytes

@@ -1,21 +1,27 @@
 """Chunks of a recording turned into costs, whatever form their records come in, and a segment read that way."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Final, NamedTuple
 
-from connectors.dynamodb.change import Ignored, Malformed
+from connectors.dynamodb.change import Ignored, Malformed, parse_change
 from connectors.dynamodb.clock import RECORDS_AROUND
 from connectors.dynamodb.fast_path import FastPath, WriteCost, peek_time_ms
 from connectors.recordings.chunks import Chunk
-from connectors.recordings.forms import Form, expand
+from connectors.recordings.envelopes import expand
 from connectors.recordings.segments import Segment
 
 NO_TIME_MS: Final = 0
 """The progress of a segment in which no time has been seen."""
 
-_DOCUMENTS_PEEKED: Final = 64
+# Later than the year 5138 no time is believed without a look at the whole record.
+_LATEST_PEEKED_MS: Final = 10**14
+# How far a first time is looked for, and how far ahead what a wrong clock is told by.
+_MOST_PEEKED_BYTES: Final = 4 << 20
+_MOST_CHUNKS_AHEAD: Final = 16
 
 
 class Decoded(NamedTuple):
@@ -32,30 +38,34 @@ class OpenSegment:
     def __init__(self, segment: Segment, fast_path: FastPath) -> None:
         self._segment = segment
         self.progress_ms = segment.first_ms or NO_TIME_MS
-        self._decoded = (decode_chunk(chunk, fast_path) for chunk in segment.chunks())
-        self._looked_ahead: list[Decoded] = []
+        self._decode = partial(decode_chunk, fast_path=fast_path)
+        # Not a generator expression, which would hold each chunk until the next.
+        self._decoded = map(self._decode, segment.chunks())
+        self._looked_ahead: deque[Decoded] = deque()
 
     def next_chunk(self) -> Decoded | None:
         """The next chunk, None at the end."""
-        return self._looked_ahead.pop() if self._looked_ahead else next(self._decoded, None)
+        return self._looked_ahead.popleft() if self._looked_ahead else next(self._decoded, None)
 
-    def position(self, chunk: Chunk, document: int) -> dict[str, str | int]:
-        """Where a document stands: its file and the byte, or in Parquet the row, at which it begins."""
-        unit = "row" if self._segment.file.form is Form.PARQUET else "byte"
-        return {"file": self._segment.file.path, unit: chunk.place_of(document)}
-
-    def end_position(self, chunk: Chunk) -> dict[str, str | int]:
-        """Where a chunk ends."""
-        return {"file": self._segment.file.path, "byte": chunk.start_byte + chunk.read_bytes}
+    def position(self, chunk: Chunk, place: int) -> dict[str, str | int]:
+        """A place in a chunk as it is told: the file, and the byte or the row in it."""
+        return {"file": self._segment.file.path, "row" if chunk.in_rows else "byte": place}
 
     def following_ms(self, costs: Sequence[WriteCost], index: int) -> list[int]:
-        """The times of the changes after one, from the next chunk too where its own has not enough."""
+        """The times of the next changes after one of the newest chunk, in later chunks too and beyond a page."""
         times = [cost.at_ms for cost in islice(costs, index + 1, index + 1 + RECORDS_AROUND)]
-        if len(times) < RECORDS_AROUND and not self._looked_ahead:
-            self._looked_ahead.extend(islice(self._decoded, 1))
-        for decoded in self._looked_ahead:
+        ahead = self._chunks_ahead()
+        while len(times) < RECORDS_AROUND and (decoded := next(ahead, None)):
             times += [cost.at_ms for cost in islice(decoded.costs, RECORDS_AROUND - len(times))]
         return times
+
+    def _chunks_ahead(self) -> Iterator[Decoded]:
+        yield from self._looked_ahead
+        while len(self._looked_ahead) < _MOST_CHUNKS_AHEAD and (decoded := next(self._decoded, None)):
+            self._looked_ahead.append(decoded)
+            yield decoded
+        if len(self._looked_ahead) < _MOST_CHUNKS_AHEAD:
+            yield from islice(map(self._decode, self._segment.chunks_beyond()), _MOST_CHUNKS_AHEAD)
 
 
 def decode_chunk(chunk: Chunk, fast_path: FastPath) -> Decoded:
@@ -68,39 +78,59 @@ def decode_chunk(chunk: Chunk, fast_path: FastPath) -> Decoded:
 
 
 def expand_chunk(chunk: Chunk, suspects: Sequence[int]) -> Chunk | None:
-    """The chunk with its envelopes opened, its concatenated records parted and its blank documents left out."""
+    """The chunk with its envelopes opened, its concatenated records parted and its blank documents left out.
+
+    None where that leaves it as it is.
+
+    Args:
+        chunk: What was read.
+        suspects: The documents that may be something else than one record.
+    """
     parts = {index: inner for index in suspects if (inner := expand(chunk.documents[index])) is not None}
     if not parts:
         return None
     documents: list[bytes] = []
     starts: list[int] = []
-    arrivals_ms: list[int | None] = []
-    at_byte = chunk.start_byte
-    for index, document in enumerate(chunk.documents):
-        start = at_byte if chunk.starts is None else chunk.starts[index]
-        at_byte += len(document) + 1
+    for index, (document, start) in enumerate(zip(chunk.documents, chunk.places(), strict=True)):
         if index not in parts:
             documents.append(document)
             starts.append(start)
-            arrivals_ms.append(chunk.arrivals_ms[index] if chunk.arrivals_ms else None)
             continue
         for part in parts[index]:
             documents.append(part.data)
-            starts.append(start + part.offset)
-            arrivals_ms.append(part.arrival_ms)
-    return replace(chunk, documents=documents, starts=starts, arrivals_ms=arrivals_ms)
+            starts.append(start if chunk.in_rows else start + part.offset)
+    return replace(chunk, documents=documents, starts=starts)
 
 
-def first_time_ms(documents: Sequence[bytes]) -> int | None:
-    """The earliest time among the first changes of a stretch, whatever their tables; None where there is none.
+def first_time_ms(chunks: Iterable[Chunk]) -> int | None:
+    """The earliest of the first few times in a stretch; None where too few are found near its beginning.
 
-    The earliest of several, because the very first may have a wrong clock.
+    The earliest of several, because the very first may have a wrong clock. All records that tell a time count, so
+    that it is not later than the first change, whatever tables the settings know.
     """
-    chunk = Chunk(list(documents[:_DOCUMENTS_PEEKED]), 0, None, 0)
-    times = [time_ms for document in _expanded_documents(chunk) if (time_ms := peek_time_ms(document)) is not None]
-    return min(times[:RECORDS_AROUND], default=None)
+    times: list[int] = []
+    peeked_bytes = 0
+    for chunk in chunks:
+        for document in _single_records(chunk):
+            at_ms = _time_ms(document)
+            if at_ms is not None:
+                times.append(at_ms)
+            if len(times) == RECORDS_AROUND:
+                return min(times)
+        peeked_bytes += chunk.read_bytes
+        if peeked_bytes > _MOST_PEEKED_BYTES:
+            return None
+    return min(times, default=None)
 
 
-def _expanded_documents(chunk: Chunk) -> list[bytes]:
+def _single_records(chunk: Chunk) -> list[bytes]:
     suspects = [index for index, document in enumerate(chunk.documents) if peek_time_ms(document) is None]
     return (expand_chunk(chunk, suspects) or chunk).documents
+
+
+def _time_ms(document: bytes) -> int | None:
+    at_ms = peek_time_ms(document)
+    if at_ms is not None and 0 < at_ms <= _LATEST_PEEKED_MS:
+        return at_ms
+    outcome = parse_change(document, {})
+    return None if isinstance(outcome, Ignored) else outcome.at_ms

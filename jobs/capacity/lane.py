@@ -3,6 +3,10 @@
 A file holds records in the order in which they arrived, and its progress is the newest time so far in it. The lane
 always reads on where progress is lowest, so files recorded side by side advance together, and what it holds are the
 sums of the steps that are still open in one of them. It does no I/O but through its segments.
+
+A change is late when it is behind its file's progress by more than the out-of-orderness. What a page of a file knows of
+the progress before it are the times at which the pages began, so at the beginning of a later page a change can pass
+that is late in the file as a whole. None is late that would not be so in one piece.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,13 +17,16 @@ from typing import Final, NamedTuple
 
 from connectors.dynamodb.change import Malformed
 from connectors.dynamodb.clock import is_too_far_ahead, wrong_clock_reason
-from connectors.dynamodb.fast_path import FastPath
+from connectors.dynamodb.fast_path import FastPath, WriteCost
+from connectors.recordings.chunks import Chunk
 from connectors.recordings.segments import Segment
 from jobs.capacity.decoded import NO_TIME_MS, Decoded, OpenSegment
 from jobs.capacity.reports import Report, late_line, malformed_line, write_report
 
 # Sums of a key in a step that are held before they are handed on unfinished: about 60 MB of them.
 _MOST_SUMS: Final = 200_000
+# Keys that are held to be told once; after so many they may be told again.
+_MOST_KEYS: Final = 200_000
 _KEYS_PER_REPORT: Final = 4096
 _NO_EARLIEST_MS: Final = 1 << 62
 
@@ -89,28 +96,29 @@ class Lane:
             next_ms = _start_ms(self._waiting[-1]) if self._waiting else opened[0][0]
             yield from self._closed_sums(min(opened[0][0], next_ms) - self._settings.out_of_orderness_ms)
             yield self._report_row(report)
+            if len(self._keys) > _MOST_KEYS:
+                yield from self._key_rows()
         yield from self._sum_rows(sorted(self._sums))
-        for keys in _batches(sorted(self._keys), _KEYS_PER_REPORT):
-            yield self._report_row(Report(keys=keys))
+        yield from self._key_rows()
 
     def _take(self, opened: OpenSegment, decoded: Decoded) -> Report:
         report = Report()
         report.counts.read_bytes = decoded.chunk.read_bytes
+        telling = _Telling(opened, decoded.chunk, report)
         for document, outcome in decoded.others:
             if isinstance(outcome, Malformed):
-                _refuse(outcome.reason, opened, decoded, document, report)
+                telling.malformed(outcome.reason, document)
             else:
                 report.counts.ignored += 1
-        self._sum_up(opened, decoded, report)
-        fault = decoded.chunk.fault
-        if fault is not None:
-            report.counts.malformed += 1
-            report.malformed.append(malformed_line(fault, opened.end_position(decoded.chunk), b""))
+        self._sum_up(opened, decoded, telling)
+        telling.fault()
         return report
 
-    def _sum_up(self, opened: OpenSegment, decoded: Decoded, report: Report) -> None:
+    def _sum_up(  # noqa: C901 - in smaller functions it would call them once a record
+        self, opened: OpenSegment, decoded: Decoded, telling: "_Telling"
+    ) -> None:
         """Put each change to its step. This loop runs once a record, so its common path calls nothing."""
-        counts = report.counts
+        counts = telling.report.counts
         settings = self._settings
         step_ms, tolerance_ms = settings.step_ms, settings.future_tolerance_ms
         lateness_ms = settings.out_of_orderness_ms
@@ -122,7 +130,7 @@ class Lane:
             table, partition_key, partition_key_type, at_ms, wcu, size_mismatch, document = cost
             if at_ms > progress_ms:
                 if at_ms - progress_ms > tolerance_ms and (reason := self._wrong_clock(opened, decoded, index)):
-                    _refuse(reason, opened, decoded, document, report)
+                    telling.malformed(reason, document)
                     refused += 1
                     continue
                 progress_ms = at_ms
@@ -131,9 +139,7 @@ class Lane:
             if at_ms < first_ms:
                 first_ms = at_ms
             if at_ms < progress_ms - lateness_ms:
-                position = opened.position(decoded.chunk, document)
-                report.late.append(late_line(cost, progress_ms - at_ms, position))
-                counts.late += 1
+                telling.late(cost, progress_ms - at_ms)
                 self._keys.add(_digest((table, partition_key, partition_key_type)))
                 continue
             step = at_ms // step_ms
@@ -146,9 +152,10 @@ class Lane:
             elif wcu:
                 total[0] += wcu
                 total[1] += 1
-        counts.changes += len(decoded.costs) - refused
+        counts.changes = len(decoded.costs) - refused
         if counts.changes:
-            counts.seen(first_ms, max(first_ms, progress_ms))
+            is_newest_of_chunk = progress_ms > opened.progress_ms
+            counts.seen(first_ms, progress_ms if is_newest_of_chunk else _last_ms(decoded.costs, progress_ms))
         opened.progress_ms = progress_ms
 
     def _wrong_clock(self, opened: OpenSegment, decoded: Decoded, index: int) -> str | None:
@@ -173,20 +180,53 @@ class Lane:
                 self._keys.add(_digest(key))
                 yield LaneRow(*key, at_ms, wcu, writes, self._low_water_ms, None)
 
+    def _key_rows(self) -> Iterator[LaneRow]:
+        keys = sorted(self._keys)
+        self._keys.clear()
+        for start in range(0, len(keys), _KEYS_PER_REPORT):
+            yield self._report_row(Report(keys=keys[start : start + _KEYS_PER_REPORT]))
+
     def _report_row(self, report: Report) -> LaneRow:
         return LaneRow(None, None, None, self._low_water_ms, 0, 0, self._low_water_ms, write_report(report))
 
 
-def _refuse(reason: str, opened: OpenSegment, decoded: Decoded, document: int, report: Report) -> None:
-    chunk = decoded.chunk
-    report.counts.malformed += 1
-    position = opened.position(chunk, document)
-    report.malformed.append(malformed_line(reason, position, chunk.documents[document]))
+class _Telling:
+    """Tells in a chunk's report what counts for nothing in it, and where that stands."""
+
+    def __init__(self, opened: OpenSegment, chunk: Chunk, report: Report) -> None:
+        self.report = report
+        self._opened = opened
+        self._chunk = chunk
+        self._places: Sequence[int] | None = None
+
+    def malformed(self, reason: str, document: int) -> None:
+        """A record that is none."""
+        self._add_malformed(reason, self._position(document), self._chunk.documents[document])
+
+    def late(self, cost: WriteCost, behind_ms: int) -> None:
+        """A change that is late by so much."""
+        self.report.counts.late += 1
+        self.report.late.append(late_line(cost, behind_ms, self._position(cost.document)))
+
+    def fault(self) -> None:
+        """What is wrong with the file after the chunk, if anything is."""
+        fault = self._chunk.fault
+        if fault is not None:
+            self._add_malformed(fault.reason, self._opened.position(self._chunk, fault.place), fault.record)
+
+    def _add_malformed(self, reason: str, position: dict[str, str | int], record: bytes) -> None:
+        self.report.counts.malformed += 1
+        self.report.malformed.append(malformed_line(reason, position, record))
+
+    def _position(self, document: int) -> dict[str, str | int]:
+        if self._places is None:
+            self._places = self._chunk.places()
+        return self._opened.position(self._chunk, self._places[document])
 
 
-def _batches(keys: Sequence[bytes], size: int) -> Iterator[list[bytes]]:
-    for start in range(0, len(keys), size):
-        yield list(keys[start : start + size])
+def _last_ms(costs: Sequence[WriteCost], newest_ms: int) -> int:
+    """The last time of changes that are no newer than all before them; later ones were refused."""
+    return max(cost.at_ms for cost in costs if cost.at_ms <= newest_ms)
 
 
 def _start_ms(segment: Segment) -> int:

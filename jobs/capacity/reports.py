@@ -13,6 +13,8 @@ from connectors.dynamodb.fast_path import WriteCost
 KEPT_OF_RECORD_BYTES: Final = 4 << 10
 """How much of a malformed record is kept."""
 
+_MOST_FOLLOWING_BYTES: Final = 3
+
 
 @dataclass(slots=True)
 class Counts:
@@ -73,9 +75,18 @@ def read_report(line: str) -> Report:
 
 
 def malformed_line(reason: str, position: dict[str, str | int], record: bytes) -> dict[str, Any]:
-    """A record that cannot be read, cut at 4 KiB; bytes that are not UTF-8 appear as `\\xNN`."""
-    text = record[:KEPT_OF_RECORD_BYTES].decode(errors="backslashreplace")
+    """A record that cannot be read, cut at 4 KiB of text; bytes that are not UTF-8 appear by their numbers."""
+    end = KEPT_OF_RECORD_BYTES
+    while KEPT_OF_RECORD_BYTES - end < _MOST_FOLLOWING_BYTES and _goes_on_at(record, end):
+        end -= 1
+    # What the numbers add is cut off again.
+    text = record[:end].decode(errors="backslashreplace").encode()[:KEPT_OF_RECORD_BYTES].decode(errors="ignore")
     return {"reason": reason, "position": position, "record": text}
+
+
+def _goes_on_at(text: bytes, place: int) -> bool:
+    """Whether a character of UTF-8 that began before this place goes on there."""
+    return place < len(text) and text[place] & 0b1100_0000 == 0b1000_0000
 
 
 def late_line(cost: WriteCost, behind_ms: int, position: dict[str, str | int]) -> dict[str, Any]:
