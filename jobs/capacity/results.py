@@ -4,6 +4,8 @@ import json
 import shutil
 import sqlite3
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -31,19 +33,18 @@ class Results:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory.absolute()
-        _require_usable(self._directory)
-        try:
+        self._shown = directory
+        with _told_as_results_error(directory):
+            # Resolved, for a link shall go on to lead where it led.
+            self._directory = directory.resolve()
+            _require_usable(self._directory, directory)
             self._directory.parent.mkdir(parents=True, exist_ok=True)
-            self._staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=self._directory.parent))
-        except OSError as error:
-            message = f"{directory}: cannot be written: {error.strerror}"
-            raise ResultsError(message) from error
-        self._lines = sqlite3.connect(self._staging / "lines.sqlite", isolation_level=None)
-        # What a crash loses here is worth nothing, so no time is spent to keep it.
-        self._lines.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
-        self._lines.execute("CREATE TABLE lines (file, first, second, third, fourth, line)")
-        self._lines.execute("BEGIN")
+            self._staging = Path(tempfile.mkdtemp(prefix=f".{self._directory.name}-", dir=self._directory.parent))
+            self._lines = sqlite3.connect(self._staging / "lines.sqlite", isolation_level=None)
+            # What a crash loses here is worth nothing, so no time is spent to keep it.
+            self._lines.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
+            self._lines.execute("CREATE TABLE lines (file, first, second, third, fourth, line)")
+            self._lines.execute("BEGIN")
 
     def __enter__(self) -> Self:
         """The results, empty."""
@@ -57,26 +58,40 @@ class Results:
         shutil.rmtree(self._staging, ignore_errors=True)
 
     def add(self, file: str, sort_by: tuple[int | str, ...], line: str) -> None:
-        """One more line of a file; lines are sorted by at most four fields, then by themselves."""
+        """One more line of a file; lines are sorted by at most four fields, then by themselves.
+
+        Raises:
+            ResultsError: There is no room for it.
+        """
         fields = (*sort_by, *[None] * (_MOST_SORT_FIELDS - len(sort_by)))
-        self._lines.execute("INSERT INTO lines VALUES (?, ?, ?, ?, ?, ?)", (file, *fields, line))
+        with _told_as_results_error(self._shown):
+            self._lines.execute("INSERT INTO lines VALUES (?, ?, ?, ?, ?, ?)", (file, *fields, line))
 
     def publish(self, summary: dict[str, Any]) -> None:
-        """Write all files and put them in the place of an earlier result, in one step as far as the system has one."""
-        written = self._staging / "result"
-        written.mkdir()
-        for name in LINE_FILES:
-            self._write(written / name)
-        text = json.dumps(summary, indent=2, ensure_ascii=False)
-        (written / SUMMARY_FILE).write_text(text + "\n", encoding="utf-8")
-        _require_usable(self._directory)
+        """Write all files and put them in the place of an earlier result, in one step as far as the system has one.
+
+        Raises:
+            ResultsError: They cannot be written; an earlier result is in its place.
+        """
+        with _told_as_results_error(self._shown):
+            written = self._staging / "result"
+            written.mkdir()
+            for name in LINE_FILES:
+                self._write(written / name)
+            text = json.dumps(summary, indent=2, ensure_ascii=False)
+            (written / SUMMARY_FILE).write_text(text + "\n", encoding="utf-8")
+            _require_usable(self._directory, self._shown)
+            self._put_in_place(written)
+
+    def _put_in_place(self, written: Path) -> None:
         earlier = self._staging / "earlier"
-        if self._directory.exists():
-            self._directory.rename(earlier)
         try:
+            if self._directory.exists():
+                self._directory.rename(earlier)
             written.rename(self._directory)
-        except OSError:
-            if earlier.exists():
+        except BaseException:
+            # Interruptions too: what is left in the staging directory is about to be removed.
+            if earlier.exists() and not self._directory.exists():
                 earlier.rename(self._directory)
             raise
 
@@ -86,13 +101,28 @@ class Results:
             file.writelines(f"{line}\n" for (line,) in self._lines.execute(query, (path.name,)))
 
 
-def _require_usable(directory: Path) -> None:
+@contextmanager
+def _told_as_results_error(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        message = f"{directory}: cannot be written: {error.strerror or error}"
+        raise ResultsError(message) from error
+    except sqlite3.Error as error:
+        message = f"{directory}: cannot be written: {error}"
+        raise ResultsError(message) from error
+
+
+def _require_usable(directory: Path, shown: Path) -> None:
     if not directory.exists():
         return
     if not directory.is_dir():
-        message = f"{directory}: not a directory"
+        message = f"{shown}: not a directory"
+        raise ResultsError(message)
+    if directory.is_mount():
+        message = f"{shown}: a mount point, which cannot be replaced; name a directory in it"
         raise ResultsError(message)
     others = sorted(path.name for path in directory.iterdir() if path.name not in (*LINE_FILES, SUMMARY_FILE))
     if others:
-        message = f"{directory}: holds {others[0]!r}, which no replay wrote; name a directory of its own"
+        message = f"{shown}: holds {others[0]!r}, which no replay wrote; name a directory of its own"
         raise ResultsError(message)
