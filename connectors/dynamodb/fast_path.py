@@ -197,7 +197,11 @@ def _units_by_sum(event_name: str, stream_record: StreamRecord) -> int:
     sum_bytes = stream_record.size_bytes
     new, old = stream_record.new_image, stream_record.old_image
     new_bytes, old_bytes = len(new), len(old)
-    if not sum_bytes or sum_bytes < 0 or not _has_its_images(event_name, new_bytes, old_bytes):
+    if not sum_bytes or sum_bytes < 0:
+        return 0
+    if (new_bytes <= _NULL_BYTES or old_bytes <= _NULL_BYTES) and not _has_its_one_image(
+        event_name, new_bytes, old_bytes
+    ):
         return 0
     if sum_bytes <= WRITE_UNIT_BYTES:
         return 1
@@ -230,13 +234,11 @@ def _without_quotes(image: Raw) -> int:
     return len(image) - bytes(image).count(b'"')
 
 
-def _has_its_images(event_name: str, new_json_bytes: int, old_json_bytes: int) -> bool:
-    """Whether there are the images that such an event has, none of them null or so short that it could be."""
-    if new_json_bytes > _NULL_BYTES and old_json_bytes > _NULL_BYTES:
-        return True
-    if new_json_bytes > _NULL_BYTES:
-        return not old_json_bytes and event_name != "REMOVE"
-    return old_json_bytes > _NULL_BYTES and not new_json_bytes and event_name != "INSERT"
+def _has_its_one_image(event_name: str, new_bytes: int, old_bytes: int) -> bool:
+    """Whether there is only the image that such an event has, longer than null would be, and no null beside it."""
+    if old_bytes:
+        return old_bytes > _NULL_BYTES and not new_bytes and event_name != "INSERT"
+    return new_bytes > _NULL_BYTES and event_name != "REMOVE"
 
 
 def _weighed(change: Record) -> tuple[int, bool]:

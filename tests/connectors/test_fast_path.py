@@ -389,6 +389,7 @@ def test_the_unusual_is_read_as_the_strict_reader_reads_it(outcome_of: Callable[
         {"S": "a", "S2": "b"},
         {"s": "a"},
         {"X": ["a"]},
+        {"X": True},
         {"S": 5},
         {"S": True},
         {"S": None},
