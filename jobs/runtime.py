@@ -103,6 +103,8 @@ def _local_options(parallelism: int, execution_mode: ExecutionMode) -> dict[str,
         "taskmanager.numberOfTaskSlots": str(parallelism),
         "pipeline.object-reuse": "true",
         "python.execution-mode": execution_mode.value,
+        # Rows leave a worker process when a bundle ends, and one call of a replay makes thousands of them.
+        "python.fn-execution.bundle.size": "16",
         "python.executable": sys.executable,
         "python.client.executable": sys.executable,
         "table.local-time-zone": "UTC",

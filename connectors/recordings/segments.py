@@ -31,6 +31,11 @@ class Segment:
     end_byte: int | None = None
     first_ms: int | None = None
 
+    @property
+    def content_bytes(self) -> int:
+        """Its size without compression; of a compressed file about that."""
+        return self.file.content_bytes if self.end_byte is None else self.end_byte - self.start_byte
+
     def chunks(self) -> Iterator[Chunk]:
         """The documents in it, in order."""
         return read_chunks(self.file, self.start_byte, self.end_byte)

@@ -8,9 +8,10 @@ from pyflink.table import Schema, Table, TableDescriptor
 from pyflink.table.expressions import call, col, lit
 from pyflink.table.udf import udtf
 
+from connectors.recordings.files import BLOCK_BYTES
 from connectors.recordings.segments import Segment
 from jobs.capacity.limits import Limits
-from jobs.capacity.operators import DECODED_COLUMNS, OUTCOME_TYPE, Decide, ReadLane
+from jobs.capacity.operators import CHUNKS_A_TURN, DECODED_COLUMNS, OUTCOME_TYPE, Decide, ReadLane
 from jobs.capacity.outcomes import OutcomeKind
 from jobs.runtime import Environment
 from jobs.settings import Settings
@@ -19,16 +20,17 @@ from jobs.settings import Settings
 def recorded_source(environment: Environment, lanes: Sequence[Sequence[Segment]], settings: Settings) -> Table:
     """The decoded stream of a recording, read in as many lanes as there are subtasks."""
     tables = environment.tables
-    # A sequence as long as there are subtasks gives each of them one number, and no shuffle may come between: a
-    # lane's promises about time hold for the subtask that reads it only where that reads no other.
-    numbers = TableDescriptor.for_connector("datagen").schema(Schema.new_builder().column("lane", "BIGINT").build())
-    numbers = numbers.option("fields.lane.kind", "sequence").option("fields.lane.start", "0")
-    last = str(len(lanes) - 1)
-    tables.create_temporary_table("lanes", numbers.option("fields.lane.end", last).build())
-    read_lane = udtf(ReadLane(lanes, settings), result_types=list(DECODED_COLUMNS.values()))
+    # Counting gives each subtask every nth number, and no shuffle may come between: a lane's promises about time hold
+    # for the subtask that reads it only where that reads no other.
+    longest_bytes = max(sum(segment.content_bytes for segment in lane) for lane in lanes)
+    last_turn = len(lanes) * (longest_bytes // (CHUNKS_A_TURN * BLOCK_BYTES) + 1) - 1
+    turns = TableDescriptor.for_connector("datagen").schema(Schema.new_builder().column("turn", "BIGINT").build())
+    turns = turns.option("fields.turn.kind", "sequence").option("fields.turn.start", "0")
+    tables.create_temporary_table("turns", turns.option("fields.turn.end", str(last_turn)).build())
+    read_lane = udtf(ReadLane(lanes, last_turn, settings), result_types=list(DECODED_COLUMNS.values()))
     tables.create_temporary_function("read_lane", read_lane)
-    rows = call("read_lane", col("lane")).alias(*DECODED_COLUMNS)
-    return tables.from_path("lanes").join_lateral(rows).select(*map(col, DECODED_COLUMNS))
+    rows = call("read_lane", col("turn")).alias(*DECODED_COLUMNS)
+    return tables.from_path("turns").join_lateral(rows).select(*map(col, DECODED_COLUMNS))
 
 
 def build(environment: Environment, decoded: Table, settings: Settings) -> Table:
