@@ -26,19 +26,17 @@ class _Envelope(msgspec.Struct):
     dynamodb: msgspec.Raw = _ABSENT
 
 
-class _Payload(msgspec.Struct):
-    data: str | None = None
-    Data: str | None = None
-
-
-class _Entry(_Payload):
-    kinesis: _Payload | None = None
+class _Entry(msgspec.Struct):
+    kinesis: msgspec.Raw = _ABSENT
+    data: msgspec.Raw = _ABSENT
+    Data: msgspec.Raw = _ABSENT
     dynamodb: msgspec.Raw = _ABSENT
 
 
 _decode_envelope: Final = msgspec.json.Decoder(_Envelope).decode
 _decode_entries: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_entry: Final = msgspec.json.Decoder(_Entry).decode
+_decode_text: Final = msgspec.json.Decoder(str).decode
 
 
 def expand(text: bytes) -> list[Part] | None:
@@ -64,8 +62,8 @@ def expand(text: bytes) -> list[Part] | None:
 def open_envelope(document: bytes) -> list[bytes] | None:
     """The records inside an envelope, or None where the document is not one.
 
-    An entry whose data is not base64 is handed on as the entry's own JSON text, so that the decoder refuses it with
-    its reason and nothing is lost.
+    Data that is not base64 is handed on as it is, and an entry without data as its own JSON text, so that the decoder
+    refuses them with its reason and nothing is lost.
     """
     if not _CAN_BE_AN_ENVELOPE.match(document):
         return None
@@ -83,21 +81,27 @@ def open_envelope(document: bytes) -> list[bytes] | None:
 
 
 def _open_entry(entry: bytes) -> bytes:
-    data = _data_of(entry)
-    if data is None:
-        return entry
-    try:
-        return base64.b64decode(data, validate=True)
-    except ValueError:
-        return entry
-
-
-def _data_of(entry: bytes) -> str | None:
     try:
         decoded = _decode_entry(entry)
+        if decoded.kinesis is not _ABSENT and decoded.dynamodb is _ABSENT:
+            holder = bytes(decoded.kinesis)
+            decoded = _decode_entry(holder)
+            entry = holder
+    except _NOT_DECODED:
+        return entry
+    data = decoded.Data if decoded.data is _ABSENT else decoded.data
+    if decoded.dynamodb is not _ABSENT or data is _ABSENT:
+        return entry
+    # Of empty data the entry tells more.
+    return _decoded_data(data) or entry
+
+
+def _decoded_data(data: msgspec.Raw) -> bytes | None:
+    try:
+        text = _decode_text(data)
     except _NOT_DECODED:
         return None
-    if decoded.dynamodb is not _ABSENT:
-        return None
-    holder = decoded.kinesis or decoded
-    return holder.data if holder.data is not None else holder.Data
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return text.encode()
