@@ -33,7 +33,7 @@ DECODED_COLUMNS: Final[dict[str, DataType]] = {
 """The columns of a decoded stream: those of `LaneRow`."""
 
 CHUNKS_A_TURN: Final = 2
-"""How much of a lane is read in one call, about 2 MiB: in process mode rows leave Python when a bundle of calls ends."""
+"""How much of a lane is read in one call, about 2 MiB: in process mode its rows leave when a bundle of calls ends."""
 
 OUTCOME_TYPE: Final = Types.ROW_NAMED(["kind", "line"], [Types.STRING(), Types.STRING()])
 

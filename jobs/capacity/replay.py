@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -18,12 +18,23 @@ from jobs.capacity.tally import Tally
 from jobs.execution import ExecutionMode
 from jobs.settings import Settings
 
+_LONGEST_RUN: Final = 8
+_LEAST_ROUNDS: Final = 8
+
 
 def plan_lanes(files: Sequence[RecordingFile], parallelism: int) -> list[list[Segment]]:
-    """The segments of all files dealt out in the order of their times, a lane for each subtask."""
+    """The segments of all files dealt out in the order of their times, a lane for each subtask.
+
+    A long recording is dealt in runs of segments: where most of a step is read in one lane, its sums are handed on once
+    and not by every lane. What is found is the same.
+    """
     segments = [segment for file in files for segment in plan_segments(file, first_time_ms)]
     segments.sort(key=lambda segment: (segment.first_ms or 0, segment.file.path, segment.start_byte))
-    return [segments[lane::parallelism] for lane in range(parallelism)]
+    run = min(_LONGEST_RUN, max(1, len(segments) // (parallelism * _LEAST_ROUNDS)))
+    return [
+        [segment for number, segment in enumerate(segments) if number // run % parallelism == lane]
+        for lane in range(parallelism)
+    ]
 
 
 def replay(
