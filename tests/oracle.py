@@ -131,9 +131,7 @@ def near_their_limit(changes: Iterable[Change], settings: Settings) -> list[tupl
     near = []
     for step_end, (consumed_wcu, writes) in sorted(sums.items()):
         limit_wcu, rule = limit_of(step_end.table, step_end.partition_key, settings.limits)
-        if limit_wcu is None or consumed_wcu < max(
-            1, math.ceil(Fraction(settings.limits.warn_ratio) * limit_wcu)
-        ):
+        if limit_wcu is None or consumed_wcu < max(1, math.ceil(Fraction(settings.limits.warn_ratio) * limit_wcu)):
             continue
         line = {
             "table": step_end.table,
@@ -288,11 +286,7 @@ def weigh_named(attributes: Line, depth: int) -> int:
 
 def weigh(value: Line, depth: int) -> int:
     [(kind, body)] = value.items()
-    require(
-        isinstance(
-            body, {"S": str, "N": str, "B": str, "M": dict, "BOOL": bool, "NULL": bool}.get(kind, list)
-        )
-    )
+    require(isinstance(body, {"S": str, "N": str, "B": str, "M": dict, "BOOL": bool, "NULL": bool}.get(kind, list)))
     match kind:
         case "S":
             return len(body.encode())

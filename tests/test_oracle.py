@@ -221,9 +221,7 @@ def test_late_malformed_and_ignored_records_make_no_other_late() -> None:
 
 
 def test_files_do_not_make_each_other_late() -> None:
-    found = judge(
-        [[record(60_000), record(61_000)], [record(1_000, wcu=4), record(3_000, wcu=4)]], settings()
-    )
+    found = judge([[record(60_000), record(61_000)], [record(1_000, wcu=4), record(3_000, wcu=4)]], settings())
     assert found.counts["late"] == 0
     assert [line["consumed_wcu"] for line in found.windows] == [8, 8, 8, 8]
 
@@ -252,9 +250,7 @@ HOUR_MS = 3_600_000
         ([9 * HOUR_MS] + [1_000] * 8 + [9 * HOUR_MS] * 99, 1),  # the 15 that follow are asked, not more
     ],
 )
-def test_a_time_far_ahead_of_what_comes_before_and_after_is_malformed(
-    times_ms: list[int], malformed: int
-) -> None:
+def test_a_time_far_ahead_of_what_comes_before_and_after_is_malformed(times_ms: list[int], malformed: int) -> None:
     assert counts([record(at_ms) for at_ms in times_ms])["malformed"] == malformed
 
 
@@ -354,9 +350,7 @@ def test_item_sizes() -> None:
     assert oracle.weigh_named({"é": {"S": "a"}, "b": {"NULL": True}}, 1) == 5
 
 
-@pytest.mark.parametrize(
-    ("size_bytes", "wcu"), [(10, 1), (1023, 1), (1024, 1), (1025, 2), (2048, 2), (2049, 3)]
-)
+@pytest.mark.parametrize(("size_bytes", "wcu"), [(10, 1), (1023, 1), (1024, 1), (1025, 2), (2048, 2), (2049, 3)])
 def test_every_started_kib_is_a_unit(size_bytes: int, wcu: int) -> None:
     assert wcu_of(record(1_000, NewImage=item("a", size_bytes))) == wcu
 
@@ -377,9 +371,9 @@ def test_transactional_tables_cost_twice() -> None:
 def test_deletes_by_ttl_are_free_and_no_writes() -> None:
     ttl = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
     removal: dict[str, Any] = {"eventName": "REMOVE", "OldImage": item("a", 1024), "NewImage": None}
-    assert steps(record(1_000, wcu=9), record(1_000, **removal), record(1_000, userIdentity=ttl, **removal))[
-        0
-    ] == (("a", 5, 10, 2, "over"))
+    assert steps(record(1_000, wcu=9), record(1_000, **removal), record(1_000, userIdentity=ttl, **removal))[0] == (
+        ("a", 5, 10, 2, "over")
+    )
 
 
 @pytest.mark.parametrize(
@@ -408,12 +402,7 @@ def test_the_partition_key_of_two_comes_from_settings() -> None:
 
 
 def test_a_size_that_does_not_add_up_is_counted() -> None:
-    assert (
-        counts([record(1_000), record(1_000, SizeBytes=1_026), record(1_000, SizeBytes=None)])[
-            "size_mismatch"
-        ]
-        == 1
-    )
+    assert counts([record(1_000), record(1_000, SizeBytes=1_026), record(1_000, SizeBytes=None)])["size_mismatch"] == 1
 
 
 BROKEN = {
@@ -550,9 +539,7 @@ def test_oracle_and_product_read_and_weigh_alike(
     name: str, one: object, other: object, keys: object, table: str, user: object
 ) -> None:
     old, new = (other, one) if name == "INSERT" else (one, other)
-    whole = record(
-        1_000, table=table, eventName=name, OldImage=old, NewImage=new, Keys=keys, userIdentity=user
-    )
+    whole = record(1_000, table=table, eventName=name, OldImage=old, NewImage=new, Keys=keys, userIdentity=user)
     assert read_by_oracle(whole) == read_by_product(whole)
 
 
@@ -566,14 +553,11 @@ limits_settings = st.builds(
         max_size=4,
     ).map(
         lambda rules: tuple(
-            LimitRule(table="invoices", partition_key=pattern, wcu=wcu, exempt=wcu is None)
-            for pattern, wcu in rules
+            LimitRule(table="invoices", partition_key=pattern, wcu=wcu, exempt=wcu is None) for pattern, wcu in rules
         )
     ),
 )
-writes = st.lists(
-    st.tuples(st.integers(1, 400_000), st.sampled_from(["a", "ab", "b"]), st.integers(1, 8)), max_size=60
-)
+writes = st.lists(st.tuples(st.integers(1, 400_000), st.sampled_from(["a", "ab", "b"]), st.integers(1, 8)), max_size=60)
 
 
 @given(limits_settings, writes, st.sampled_from([WINDOW, HOP]))

@@ -12,9 +12,7 @@ from jobs.settings.toml_text import printable, shortened, toml_path
 
 LARGEST_FILE_BYTES = 16 * 1024 * 1024
 
-_SYNTAX_ERROR = re.compile(
-    r"(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.S
-)
+_SYNTAX_ERROR = re.compile(r"(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.S)
 _NAME_AS_PYTHON_SHOWS_IT = re.compile(r"\(['\"].*['\"],?\)")
 _DURATION_WITHOUT_QUOTES = re.compile(r"=[\s\[]*(?P<duration>[0-9]+(?:ms|[dhms])[0-9dhms]*)")
 

@@ -103,9 +103,7 @@ class Section(BaseModel):
     def _without_conflict(self) -> Self:
         conflicts = list(self.conflicts(self.model_dump()))
         if conflicts:
-            message = "; ".join(
-                f"{toml_path(each.path)}: {each.text}".removeprefix(": ") for each in conflicts
-            )
+            message = "; ".join(f"{toml_path(each.path)}: {each.text}".removeprefix(": ") for each in conflicts)
             raise ValueError(message)
         return self
 
@@ -158,9 +156,7 @@ class WindowSettings(Section):
 class LimitRule(Section):
     """A limit for a table, or for some of its partition keys."""
 
-    table: TableName = Field(
-        description="Table that the rule is for, by its exact name.", examples=["conversations"]
-    )
+    table: TableName = Field(description="Table that the rule is for, by its exact name.", examples=["conversations"])
     partition_key: Pattern | None = Field(
         default=None,
         description="Partition keys that the rule is for: `*` stands for any characters, `?` for one, "
@@ -274,8 +270,7 @@ class DecodeSettings(Section):
         default=HOUR_MS,
         ge=SECOND_MS,
         le=DAY_MS,
-        description="How far ahead of the newest arrival the time of a change may be; "
-        "a change beyond it is malformed.",
+        description="How far ahead of the newest arrival the time of a change may be; a change beyond it is malformed.",
     )
 
 
@@ -289,9 +284,7 @@ class Settings(Section):
     limits: LimitsSettings = Field(
         default=LimitsSettings(), description="How much a partition key may consume in a window."
     )
-    lease: LeaseSettings = Field(
-        default=LeaseSettings(), description="A suspension is a lease: it ends by itself."
-    )
+    lease: LeaseSettings = Field(default=LeaseSettings(), description="A suspension is a lease: it ends by itself.")
     decode: DecodeSettings = Field(default=DecodeSettings(), description="How change records are read.")
     tables: dict[str, TableSettings] = Field(
         default_factory=dict,

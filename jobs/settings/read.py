@@ -77,13 +77,9 @@ def _read_section(model: type[Section], tables: Mapping[str, object], path: Toml
 def _defaults(model: type[Section], given: set[str]) -> dict[str, Any]:
     fields = {name: field for name, field in model.model_fields.items() if name not in given}
     defaults = {
-        name: field.get_default(call_default_factory=True)
-        for name, field in fields.items()
-        if not field.is_required()
+        name: field.get_default(call_default_factory=True) for name, field in fields.items() if not field.is_required()
     }
-    return {
-        name: value.model_dump() if isinstance(value, Section) else value for name, value in defaults.items()
-    }
+    return {name: value.model_dump() if isinstance(value, Section) else value for name, value in defaults.items()}
 
 
 def _missing(model: type[Section], given: Mapping[str, Any], path: TomlPath) -> Iterator[str]:

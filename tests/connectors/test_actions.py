@@ -234,12 +234,8 @@ def test_what_is_no_action_is_malformed(message: bytes) -> None:
         decode(message)
 
 
-@pytest.mark.parametrize(
-    "name", [*json.loads(MESSAGE), *(f"evidence.{n}" for n in json.loads(MESSAGE)["evidence"])]
-)
-@pytest.mark.parametrize(
-    "value", [REMOVED, None, True, [], {}], ids=["removed", "null", "true", "array", "object"]
-)
+@pytest.mark.parametrize("name", [*json.loads(MESSAGE), *(f"evidence.{n}" for n in json.loads(MESSAGE)["evidence"])])
+@pytest.mark.parametrize("value", [REMOVED, None, True, [], {}], ids=["removed", "null", "true", "array", "object"])
 def test_no_field_may_be_missing_or_of_another_type(name: str, value: object) -> None:
     with pytest.raises(MalformedActionError):
         decode(message_with(name, value))
@@ -267,14 +263,10 @@ def test_numbers_have_a_smallest_value(name: str, least: int) -> None:
     with pytest.raises(MalformedActionError, match=name.removeprefix("evidence.")):
         decode(message_with(name, least - 1))
     for allowed in (least, least + 1):
-        assert json.loads(encode(decode(message_with(name, allowed)))) == json.loads(
-            message_with(name, allowed)
-        )
+        assert json.loads(encode(decode(message_with(name, allowed)))) == json.loads(message_with(name, allowed))
 
 
-INTEGERS = [
-    name for name, value in json.loads(MESSAGE).items() if isinstance(value, int) and name != "version"
-]
+INTEGERS = [name for name, value in json.loads(MESSAGE).items() if isinstance(value, int) and name != "version"]
 
 
 @pytest.mark.parametrize("name", [*INTEGERS, "evidence.window_start_ms", "evidence.consumed_wcu"])
@@ -349,8 +341,6 @@ def test_an_action_id_changes_with_each_thing_decided(name: str, value: object) 
 
 
 @given(words, words, words, words)
-def test_an_action_id_keeps_table_and_key_apart(
-    table: str, key: str, other_table: str, other_key: str
-) -> None:
+def test_an_action_id_keeps_table_and_key_apart(table: str, key: str, other_table: str, other_key: str) -> None:
     assume((table, key) != (other_table, other_key))
     assert action_id_of(table, key) != action_id_of(other_table, other_key)

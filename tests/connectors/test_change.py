@@ -239,9 +239,7 @@ def test_a_write_costs_a_unit_for_every_started_kib_of_the_item(size: int, wcu: 
     assert change.wcu == wcu
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "wcu"), [(1024, 3000, 3), (3000, 1024, 3), (1024, 1024, 1), (1025, 9, 2)]
-)
+@pytest.mark.parametrize(("old", "new", "wcu"), [(1024, 3000, 3), (3000, 1024, 3), (1024, 1024, 1), (1025, 9, 2)])
 def test_a_write_costs_what_the_larger_image_costs(old: int, new: int, wcu: int) -> None:
     value = record(OldImage=image(old), NewImage=image(new))
     assert change_of({**value, "eventName": "MODIFY"}).wcu == wcu
@@ -251,9 +249,7 @@ def test_a_transactional_write_costs_twice() -> None:
     value = record(NewImage=image(1025))
     assert change_of(value, {"notes": TableSchema(None, transactional=True)}).wcu == 4
     assert change_of(value, {}, default=TableSchema(None, transactional=True)).wcu == 4
-    assert (
-        change_of(value, {"notes": TableSchema(None)}, default=TableSchema(None, transactional=True)).wcu == 2
-    )
+    assert change_of(value, {"notes": TableSchema(None)}, default=TableSchema(None, transactional=True)).wcu == 2
 
 
 EXPIRY = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
@@ -366,10 +362,7 @@ def test_of_two_key_attributes_settings_name_the_partition_key(
 def test_an_unknown_partition_key_names_the_setting_that_is_missing(table: str, named: str) -> None:
     value = {**record(Keys={"sk": {"S": "s"}, "pk": {"S": "p"}}), "tableName": table}
     reason = reason_of(value, {})
-    assert (
-        reason
-        == f'table {json.dumps(table, ensure_ascii=False)} has the key attributes "pk" and "sk": {named}'
-    )
+    assert reason == f'table {json.dumps(table, ensure_ascii=False)} has the key attributes "pk" and "sk": {named}'
 
 
 def test_a_partition_key_that_the_table_does_not_have_names_the_setting_that_is_wrong() -> None:
@@ -379,9 +372,7 @@ def test_a_partition_key_that_the_table_does_not_have_names_the_setting_that_is_
     )
 
 
-@pytest.mark.parametrize(
-    ("length", "fits"), [(0, False), (1, True), (2047, True), (2048, True), (2049, False)]
-)
+@pytest.mark.parametrize(("length", "fits"), [(0, False), (1, True), (2047, True), (2048, True), (2049, False)])
 def test_a_partition_key_has_1_to_2048_bytes(length: int, fits: bool) -> None:
     outcome = parse(record(Keys={"id": {"S": "x" * length}}))
     assert isinstance(outcome, Change) is fits
@@ -648,17 +639,14 @@ JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.text(max_size=4)
-            | st.sampled_from(["S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"]),
+            st.text(max_size=4) | st.sampled_from(["S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"]),
             inner,
             max_size=3,
         )
     ),
     max_leaves=8,
 )
-SOUND = [
-    json.loads(path.read_bytes()) for path in sorted(EVENTS.glob("*.json")) if "envelope" not in path.name
-]
+SOUND = [json.loads(path.read_bytes()) for path in sorted(EVENTS.glob("*.json")) if "envelope" not in path.name]
 
 
 def _places(value: Any) -> list[tuple[Any, Any]]:

@@ -49,9 +49,7 @@ def test_a_missing_file_is_one_problem(command: str, file: Path) -> None:
 
 
 def test_show_prints_a_file_that_gives_the_same_settings(file: Path) -> None:
-    file.write_text(
-        '[[limits.rules]]\ntable = "a.b"\npartition_key = "\\"ü*"\nexempt = true\n[tables."a.b"]\n'
-    )
+    file.write_text('[[limits.rules]]\ntable = "a.b"\npartition_key = "\\"ü*"\nexempt = true\n[tables."a.b"]\n')
     shown = file.with_name("shown.toml")
     shown.write_text(run("show", file).stdout, encoding="utf-8")
     assert load_settings(shown) == load_settings(file)

@@ -55,9 +55,7 @@ def test_what_a_change_does_not_say_is_null() -> None:
 
 
 @pytest.mark.parametrize(("kind", "outcome"), [(Malformed, "malformed"), (Ignored, "ignored")])
-def test_what_is_no_change_says_why_and_what_could_be_read(
-    kind: type[Malformed] | type[Ignored], outcome: str
-) -> None:
+def test_what_is_no_change_says_why_and_what_could_be_read(kind: type[Malformed] | type[Ignored], outcome: str) -> None:
     line = inspect_line(kind("because", table="notes", at_ms=5, event_name="ARCHIVE"))
     assert list(line) == [*NAMES, "reason"]
     known = {name: value for name, value in line.items() if value is not None}

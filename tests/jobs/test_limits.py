@@ -164,9 +164,7 @@ def test_the_warn_level_is_the_exact_product_rounded_up(wcu: int, ratio: str, wa
 
 
 @given(st.integers(1, 10**12), st.integers(1, 10**6))
-def test_the_warn_level_is_the_smallest_whole_number_that_reaches_the_ratio(
-    wcu: int, millionths: int
-) -> None:
+def test_the_warn_level_is_the_smallest_whole_number_that_reaches_the_ratio(wcu: int, millionths: int) -> None:
     ratio = Decimal(millionths).scaleb(-6)
     warn_wcu = limits(default_wcu=wcu, warn_ratio=ratio).lowest_warn_wcu
     assert warn_wcu == math.ceil(Fraction(millionths * wcu, 10**6))
@@ -195,9 +193,7 @@ def test_the_lowest_warn_level_is_over_the_default_and_all_rules(rules: list[Lim
     st.lists(st.tuples(st.none() | patterns, st.none() | st.integers(1, 2000)), unique_by=lambda r: r[0]),
     keys,
 )
-def test_no_limit_warns_below_the_lowest_warn_level(
-    rules: list[tuple[str | None, int | None]], key: str
-) -> None:
+def test_no_limit_warns_below_the_lowest_warn_level(rules: list[tuple[str | None, int | None]], key: str) -> None:
     found = limits(*(rule(pattern, wcu, exempt=wcu is None) for pattern, wcu in rules))
     for table in (TABLE, "sessions"):
         warn_wcu = found.limit_for(table, key).warn_wcu

@@ -95,12 +95,8 @@ def test_an_exempt_key_is_at_no_level() -> None:
     [(10**9, EXEMPT, None), (799, LIMIT, None), (800, LIMIT, Level.WARN), (999, LIMIT, Level.WARN)],
     ids=["exempt", "below warn", "at warn", "below the limit"],
 )
-@pytest.mark.parametrize(
-    "state", [LeaseState.calm(), LeaseState(1, 30_000, 10_000, 2)], ids=["calm", "leased"]
-)
-def test_only_over_changes_anything(
-    state: LeaseState, consumed_wcu: int, limit: Limit, reached: Level | None
-) -> None:
+@pytest.mark.parametrize("state", [LeaseState.calm(), LeaseState(1, 30_000, 10_000, 2)], ids=["calm", "leased"])
+def test_only_over_changes_anything(state: LeaseState, consumed_wcu: int, limit: Limit, reached: Level | None) -> None:
     assert decide(state, total(25_000, consumed_wcu), limit, LEASE, WINDOW) == (state, Decision(reached))
 
 
@@ -206,9 +202,7 @@ def test_leases(over_at_ms: list[int], expected: list[Act]) -> None:
         (10_001, None),
     ],
 )
-def test_a_lease_is_extended_when_it_would_end_by_the_next_evaluation(
-    lease_ms: int, second: Act | None
-) -> None:
+def test_a_lease_is_extended_when_it_would_end_by_the_next_evaluation(lease_ms: int, second: Act | None) -> None:
     lease = LeaseSettings(steps_ms=(lease_ms, 99_000))
     expected = [suspended(5_000, lease_ms)] + ([] if second is None else [second])
     assert acts([5_000, 10_000], lease) == expected
@@ -226,9 +220,7 @@ def test_without_decay_time_every_offence_is_the_first() -> None:
 
 def test_a_single_lease_length_repeats() -> None:
     lease = LeaseSettings(steps_ms=(20_000,))
-    assert acts([5_000, 25_000, 45_000], lease) == [
-        suspended(at_ms, 20_000) for at_ms in (5_000, 25_000, 45_000)
-    ]
+    assert acts([5_000, 25_000, 45_000], lease) == [suspended(at_ms, 20_000) for at_ms in (5_000, 25_000, 45_000)]
 
 
 @pytest.mark.parametrize(
@@ -236,9 +228,7 @@ def test_a_single_lease_length_repeats() -> None:
     [(40_000, None), (95_000, extended(95_000, 20_000)), (100_000, suspended(100_000, 20_000))],
     ids=["leased", "lapsing", "lapsed"],
 )
-def test_a_state_from_settings_with_more_leases_takes_the_last(
-    step_end_ms: int, expected: Act | None
-) -> None:
+def test_a_state_from_settings_with_more_leases_takes_the_last(step_end_ms: int, expected: Act | None) -> None:
     restored = LeaseState(level_index=2, lease_end_ms=100_000, last_over_ms=30_000, decision_seq=4)
     lease = LeaseSettings(steps_ms=(20_000,))
     _, decision = decide(restored, total(step_end_ms), LIMIT, lease, WINDOW)

@@ -110,9 +110,7 @@ def test_duration_that_is_read_equals_the_one_written_back(text: str) -> None:
     assert duration_ms is None or parse_duration(format_duration(duration_ms)) == duration_ms
 
 
-@pytest.mark.parametrize(
-    ("duration_ms", "text"), [(90_000, "1m30s"), (120_000, "2m"), (0, "0s"), (1_001, "1s1ms")]
-)
+@pytest.mark.parametrize(("duration_ms", "text"), [(90_000, "1m30s"), (120_000, "2m"), (0, "0s"), (1_001, "1s1ms")])
 def test_duration_is_written_in_the_fewest_parts(duration_ms: int, text: str) -> None:
     assert format_duration(duration_ms) == text
 
@@ -167,9 +165,7 @@ def test_a_file_gives_every_kind_of_setting() -> None:
         """
     )
     assert found.shadow is True
-    assert found.window == WindowSettings(
-        size_ms=600_000, step_ms=60_000, kind=WindowKind.HOP, out_of_orderness_ms=0
-    )
+    assert found.window == WindowSettings(size_ms=600_000, step_ms=60_000, kind=WindowKind.HOP, out_of_orderness_ms=0)
     assert found.limits.default_wcu == 4_000
     assert found.limits.rules == (
         LimitRule(table="orders", partition_key="shop-[7]?*", wcu=9_000),
@@ -204,9 +200,7 @@ def test_conflicts_are_refused_in_code_as_in_a_file() -> None:
         WindowSettings(size_ms=7_000, step_ms=2_000)
     with pytest.raises(ValidationError, match="sets no limit"):
         LimitRule(table="orders")
-    with pytest.raises(
-        ValidationError, match=r"rules\[1\]: has the table and partition_key of limits.rules\[0\]"
-    ):
+    with pytest.raises(ValidationError, match=r"rules\[1\]: has the table and partition_key of limits.rules\[0\]"):
         LimitsSettings(rules=(LimitRule(table="a", wcu=1), LimitRule(table="a", wcu=2)))
     with pytest.raises(ValidationError, match="lapse before"):
         Settings(window=WindowSettings(step_ms=60_000), lease=LeaseSettings(steps_ms=(1_000,)))
