@@ -59,10 +59,11 @@ def build(environment: Environment, decoded: Table, settings: Settings) -> Table
 
 
 def windows_sql(settings: Settings) -> str:
-    """The query that sums up windows, from the SQL file of their kind."""
+    """The query that sums up windows, from its SQL file."""
     window = settings.window
-    text = files(__package__).joinpath(f"windows_{window.kind}.sql").read_text()
+    text = files(__package__).joinpath("windows.sql").read_text(encoding="utf-8")
     return Template(text).substitute(
+        window_function=window.kind.upper(),
         step_s=_seconds(window.step_ms),
         size_s=_seconds(window.size_ms),
         lowest_warn_wcu=Limits(settings.limits).lowest_warn_wcu,

@@ -1,5 +1,6 @@
--- Write capacity units that each partition key consumed in the window of full size that ends at each step.
--- Totals that are near no limit at all stay here.
+-- Write capacity units that each partition key consumed, told at the end of every step: with CUMULATE so far in its
+-- window, so that a key that goes over its limit is known at the first step end at which its total is there and not when
+-- the window ends; with HOP in the window of full size that ends at the step. Totals near no limit at all stay here.
 SELECT
     table_name,
     partition_key,
@@ -18,7 +19,7 @@ FROM (
         SUM(wcu) AS consumed_wcu,
         SUM(writes) AS writes
     FROM TABLE(
-        HOP(
+        $window_function(
             TABLE write_costs,
             DESCRIPTOR(written_at),
             INTERVAL '$step_s' SECOND(9, 3),
