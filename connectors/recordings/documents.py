@@ -18,8 +18,6 @@ _BETWEEN_IN_ARRAY: Final = re.compile(rb"(?:[\s,\[\]]|%b)*+" % _BYTE_ORDER_MARK)
 
 _OBJECT_START: Final = re.compile(rb'\{\s*"([^"\\]*)"\s*:')
 _ARRAY_START: Final = re.compile(rb"(?:\s|%b)*+\[\s*\{" % _BYTE_ORDER_MARK)
-# Inside a string a quote is escaped, so this matches there only after a string that ends in `}{`.
-_OBJECT_AFTER_OBJECT: Final = re.compile(rb'\}\s*(?=\{\s*"[^"\\]*"\s*:)')
 _BRACKETS: Final = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+([{\[]++|[}\]]++)', re.DOTALL)
 # Names that stand in change records and envelopes themselves, not in their items: an object that begins with one is
 # a document even where what stands before it has lost its end.
@@ -40,6 +38,10 @@ _NAMES_IN_DOCUMENTS: Final = frozenset(
         b"userIdentity",
     }
 )
+# Where one object ends and another follows. Inside a string a quote is escaped, so this matches there only after a
+# string that ends in `}{`, and among the attributes of an item only where they have the names of a record's.
+_NAMES: Final = b"|".join(sorted(_NAMES_IN_DOCUMENTS))
+_END_BEFORE_OBJECT: Final = re.compile(rb'\}\s*(?=\{\s*"[^"\\]*"\s*:|,\s*\{\s*"(?:%b)"\s*:)' % _NAMES)
 # How much is read over and over in search of where a broken document ends, beside eight times the text itself.
 _MOST_READ_AGAIN_BYTES: Final = 32 << 20
 
@@ -131,16 +133,18 @@ class _Splitter:
 
     def split(self, *, after_broken: bool) -> tuple[list[Part], int]:
         text = self._text
-        # Nearly always these are where the documents start, and the decoder only has to agree.
-        likely = [match.end() for match in _OBJECT_AFTER_OBJECT.finditer(text)]
-        parts: list[Part] = []
         at: int | None = self._end_of_broken(0, None) if after_broken else self._skip(0)
         if at is None:
-            return parts, 0
+            return [], 0
+        if self._whole and is_document(text[at:]):
+            return [Part(text[at:].rstrip(), at)], len(text)
+        # Nearly always these are where documents end, and the decoder only has to agree.
+        likely = [match.end() for match in _END_BEFORE_OBJECT.finditer(text)]
+        parts: list[Part] = []
         while at < len(text):
             following = bisect_right(likely, at)
-            end: int | None = likely[following] if following < len(likely) else len(text)
-            if not self._is_document(at, end):
+            end = likely[following] if following < len(likely) else None
+            if end is None or not is_document(text[at:end]):
                 end = self._end_of_document(at)
             if end is None:
                 break
@@ -151,19 +155,14 @@ class _Splitter:
     def _skip(self, at: int) -> int:
         return _end_of(self._between, self._text, at)
 
-    def _is_document(self, at: int, end: int | None) -> bool:
-        # A number or a word at the end of the text can go on in more text.
-        ended = self._whole or end != len(self._text) or self._text[at] in b"{["
-        return ended and is_document(self._text[at:end])
-
     def _end_of_document(self, at: int) -> int | None:
         """Where a document ends, broken or not; None where only more text can tell."""
         if not self._whole and is_truncated(self._text[at:]):
             return None
         end = first_value_end(self._text, at) if self._text[at] in b"{[" else None
-        if end is None or self._is_document(at, end):
-            return end or self._end_of_broken(at + 1, None)
-        alone = self._nothing_goes_on(end)
+        if end is not None and is_document(self._text[at:end]):
+            return end
+        alone = False if end is None else self._nothing_goes_on(end)
         return None if alone is None else self._end_of_broken(at + 1, end if alone else None)
 
     def _end_of_broken(self, after: int, end: int | None) -> int | None:

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from connectors.recordings.documents import first_value_end
 from connectors.recordings.forms import GZIP_MAGIC, Form, form_of
 from connectors.recordings.parquet import why_not_a_recording
 
 BLOCK_BYTES = 1 << 20
 _HEAD_BYTES = 1 << 18
+_MOST_HEAD_BYTES = 16 << 20
 
 
 class RecordingError(Exception):
@@ -107,12 +109,17 @@ def _why_not_readable(path: Path) -> str | None:
 
 
 def _head(path: Path, *, compressed: bool) -> bytes:
+    """Enough of a file to tell its form by: its first line, as a rule."""
     head = b""
     for block in read_blocks(str(path), compressed=compressed, block_bytes=_HEAD_BYTES):
         if isinstance(block, TornGzip):
             break
         head += block
-        if len(head) >= _HEAD_BYTES:
+        if (
+            b"\n" in block
+            or len(head) >= _MOST_HEAD_BYTES
+            or (len(head) == len(block) and first_value_end(head) is not None)
+        ):
             break
     return head
 

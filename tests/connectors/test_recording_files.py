@@ -120,6 +120,14 @@ def test_the_name_of_a_file_says_nothing_of_its_form(name: str, tmp_path: Path) 
     assert described(path).form is Form.PARQUET
 
 
+@pytest.mark.parametrize("size_bytes", [200_000, 300_000, 3_000_000])
+def test_lines_are_told_from_documents_however_long_the_first_is(size_bytes: int, tmp_path: Path) -> None:
+    long = record(size=size_bytes)
+    for compress in (False, True):
+        assert described(store(tmp_path / "a", long + b"\n" + record(), compress=compress)).form is Form.LINES
+        assert described(store(tmp_path / "b", long + record(), compress=compress)).form is Form.DOCUMENTS
+
+
 def test_parquet_that_is_no_recording_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other"
     pyarrow.parquet.write_table(pyarrow.table({"body": [b""]}), path)

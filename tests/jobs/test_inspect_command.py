@@ -349,7 +349,7 @@ def with_wrong(place: Sequence[Any], wrong: Any, *, missing: bool) -> bytes:
     return written(whole)
 
 
-@examples(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from(list(leaves(WHOLE))), st.sampled_from(WRONG), st.booleans()), max_size=25))
 def test_inspect_and_lane_agree_on_records_broken_anywhere_outside_their_images(
     tmp_path: Path, broken: list[tuple[tuple[Any, ...], Any, bool]]

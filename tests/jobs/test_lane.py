@@ -43,7 +43,7 @@ SETTINGS = Settings(
     decode=DecodeSettings(future_tolerance_ms=HOUR_MS),
 )
 PROFILE = Profile(
-    records=1_200,
+    records=700,
     rate_per_s=12.0,
     tenants=30,
     tables=(
@@ -56,7 +56,7 @@ PROFILE = Profile(
     duplicates=0.03,
     late=0.01,
     late_by_ms=(BOUND_MS + 1, 60_000),
-    malformed=0.08,
+    malformed=0.1,
     microseconds=0.4,
 )
 
@@ -200,7 +200,7 @@ def paged(monkeypatch: pytest.MonkeyPatch, page_bytes: int) -> None:
 
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("lanes", [1, 2, 3])
-@pytest.mark.parametrize("hands", [1, 3, 5])
+@pytest.mark.parametrize("hands", [1, 4])
 @pytest.mark.parametrize("arrange", ARRANGEMENTS)
 def test_lanes_say_what_the_oracle_says(
     arrange: Callable[[Sequence[bytes], int], Files], hands: int, lanes: int, tmp_path: Path
@@ -229,7 +229,7 @@ def test_the_form_of_a_file_changes_nothing(lanes: int, tmp_path: Path) -> None:
     files = one_by_one(content, 6)
     judgement = judged(files)
     write = in_turn(*(FORMS[form] for form in FORMS if "pretty" not in form))
-    for _ in range(4):
+    for _ in range(3):
         told = told_by(stored(tmp_path / "in", files, write), lanes)
         assert (told.sums, told.counts) == (judgement.sums, judgement.counts)
     packed = told_by(stored(tmp_path / "in", files, lambda each: gzip.compress(write(each), 1)), lanes)
@@ -284,7 +284,7 @@ def disordered(draw: st.DrawFn) -> tuple[list[int], list[int]]:
     return [times[index] for index in arrival], dealt
 
 
-@examples(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(disordered(), st.integers(1, 3), st.sampled_from([600, 2_000, 1 << 20]), st.sets(st.integers(0, 59), max_size=3))
 def test_a_stream_within_the_bound_has_nothing_late_however_it_is_cut_and_dealt(
     tmp_path: Path,
