@@ -40,12 +40,12 @@ def test_the_example_sees_a_suspension_begin_and_end(
 ) -> None:
     actuator.use(shared_server.port)
     is_suspended = example(shared_server.port)
-    action = suspend(lease_ms=2_000)
+    action = suspend(lease_ms=8_000)  # long enough for a first call on a busy machine
     assert not is_suspended(action.table, action.partition_key)
     actuator.apply(action)
     assert is_suspended(action.table, action.partition_key)
     assert not is_suspended(action.table, "somebody-else")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 15
     while is_suspended(action.table, action.partition_key):
         assert time.monotonic() < deadline
 
@@ -58,7 +58,7 @@ def test_the_example_fails_open_in_time_when_the_cache_is_silent(proxy: TcpProxy
     proxy.silent = ALL
     begun = time.monotonic()
     assert example(proxy.port, timeout="=0.1")("subscriptions", "account-17") is False
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 5
 
 
 def user_with(cache: Redis, rights: str) -> None:
