@@ -7,7 +7,7 @@ from functools import partial
 from itertools import islice
 from typing import Final, NamedTuple
 
-from connectors.dynamodb.change import Ignored, Malformed, parse_change
+from connectors.dynamodb.change import Ignored, Malformed
 from connectors.dynamodb.clock import RECORDS_AROUND
 from connectors.dynamodb.fast_path import FastPath, WriteCost, peek_time_ms
 from connectors.recordings.chunks import Chunk
@@ -17,8 +17,6 @@ from connectors.recordings.segments import Segment
 NO_TIME_MS: Final = 0
 """The progress of a segment in which no time has been seen."""
 
-# Later than the year 5138 no time is believed without a look at the whole record.
-_LATEST_PEEKED_MS: Final = 10**14
 # How far a first time is looked for, and how far ahead what a wrong clock is told by.
 _MOST_PEEKED_BYTES: Final = 4 << 20
 _MOST_CHUNKS_AHEAD: Final = 16
@@ -112,7 +110,7 @@ def first_time_ms(chunks: Iterable[Chunk]) -> int | None:
     peeked_bytes = 0
     for chunk in chunks:
         for document in _single_records(chunk):
-            at_ms = _time_ms(document)
+            at_ms = peek_time_ms(document)
             if at_ms is not None:
                 times.append(at_ms)
             if len(times) == RECORDS_AROUND:
@@ -126,11 +124,3 @@ def first_time_ms(chunks: Iterable[Chunk]) -> int | None:
 def _single_records(chunk: Chunk) -> list[bytes]:
     suspects = [index for index, document in enumerate(chunk.documents) if peek_time_ms(document) is None]
     return (expand_chunk(chunk, suspects) or chunk).documents
-
-
-def _time_ms(document: bytes) -> int | None:
-    at_ms = peek_time_ms(document)
-    if at_ms is not None and 0 < at_ms <= _LATEST_PEEKED_MS:
-        return at_ms
-    outcome = parse_change(document, {})
-    return None if isinstance(outcome, Ignored) else outcome.at_ms

@@ -68,6 +68,7 @@ def test_very_short_lines_come_in_pieces_with_their_places(tmp_path: Path) -> No
     assert max(len(chunk.documents) for chunk in found) <= 8192
     places = [place for chunk in found for place in chunk.places()]
     assert places == list(range(0, 40_001, 2))
+    assert sum(chunk.read_bytes for chunk in found) == len(content)
     assert [document for chunk in found for document in chunk.documents] == [b"a"] * 20_000 + [b"bc"]
 
 

@@ -59,17 +59,38 @@ def test_text_that_comes_in_two_pieces_gives_the_documents_it_gives_in_one(
     assert data_of(first) + data_of(second) == records
 
 
-@given(st.lists(st.tuples(tricky_records(), st.booleans()), min_size=1, max_size=5), st.data())
-def test_truncated_documents_lose_nothing_but_themselves(
-    given_records: list[tuple[bytes, bool]], data: st.DataObject
+@st.composite
+def partly_truncated(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
+    """Documents without a delimiter, some of them cut short, and the others."""
+    text, sound = b"", []
+    for document in draw(st.lists(tricky_records(), min_size=1, max_size=5)):
+        if draw(st.booleans()):
+            sound.append(document)
+            text += document
+        else:
+            text += document[: draw(st.integers(1, len(document) - 1))]
+    return text, sound
+
+
+@given(partly_truncated())
+def test_truncated_documents_lose_nothing_but_themselves(given_text: tuple[bytes, list[bytes]]) -> None:
+    text, sound = given_text
+    assert [part for part in split(text) if part in sound] == sound
+
+
+@given(partly_truncated(), st.data())
+def test_truncated_documents_lose_nothing_but_themselves_in_pieces(
+    given_text: tuple[bytes, list[bytes]], data: st.DataObject
 ) -> None:
-    text = b""
-    sound = []
-    for document, is_sound in given_records:
-        sound += [document] if is_sound else []
-        text += document if is_sound else document[: data.draw(st.integers(1, len(document) - 1))]
-    found = split(text)
-    assert [part for part in found if part in sound] == sound
+    text, sound = given_text
+    parts: list[Part] = []
+    at = 0
+    for cut in sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=5))):
+        found, end = split_documents(text[at : max(at, cut)], whole=False)
+        parts += found
+        at += end
+    parts += split_documents(text[at:])[0]
+    assert [part for part in data_of(parts) if part in sound] == sound
 
 
 @given(st.text(alphabet='{}[]",:\\ae1 \n').map(str.encode), st.booleans(), st.data())

@@ -331,6 +331,15 @@ def test_behind_by_the_bound_is_not_late(behind_ms: int, is_late: bool, tmp_path
     assert (told.counts["first_event_ms"], told.counts["last_event_ms"]) == (AT_MS - behind_ms, AT_MS)
 
 
+def test_the_last_event_is_a_change_though_another_record_began_the_page_later(tmp_path: Path) -> None:
+    # Of an unknown table, and so malformed; but its time is as good as any for the order of files.
+    two_keys = {"a": {"S": "a"}, "b": {"S": "b"}}
+    others = [record(AT_MS + 1_500, Keys=two_keys, tableName="unknown") for _ in range(15)]
+    told = told_of(tmp_path, *others, record(AT_MS))
+    assert (told.counts["first_event_ms"], told.counts["last_event_ms"]) == (AT_MS, AT_MS)
+    assert told.counts["late"] == 0
+
+
 def test_a_late_change_is_told_with_its_cost_and_place(tmp_path: Path) -> None:
     first, late = record(AT_MS, "a"), record(AT_MS - 7_000, "b", size=3_000)
     [line] = told_of(tmp_path, first, b"", late).late
