@@ -1,6 +1,9 @@
 # Headroom. `make` alone explains the targets.
 
-PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+# The first that runs, for a name can be there and lead nowhere, as those of version managers do.
+PYTHON ?= $(shell for name in python3.12 python3.11 python3; do \
+    if $$name -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null; \
+    then echo $$name; exit; fi; done; echo python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
