@@ -38,8 +38,14 @@ from jobs.settings.durations import HOUR_MS, MINUTE_MS
 FULL_PERCENT: Final = 100
 """How much an interruption, a capacity error and a loss of health each weigh; enough to suspect a pool."""
 
-# Source: EC2 Auto Scaling User Guide, ts-as-capacity. Other refusals are of On-Demand capacity, or of our making.
-_NO_SPOT_CAPACITY: Final = "no Spot capacity available"
+# Source: EC2 Auto Scaling User Guide, ts-as-capacity; EC2 API Reference, errors-overview; Amazon EKS User Guide,
+# managed-node-groups, which has the last of them as what a group says when Spot capacity is lacking. Other refusals are
+# of On-Demand capacity, or of our making.
+_NO_SPOT_CAPACITY: Final = (
+    "no Spot capacity available",
+    "Could not launch Spot Instances. InsufficientInstanceCapacity",
+    "Could not launch Spot Instances. UnfulfillableCapacity",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +201,7 @@ def pool_of(account: str, region: str, facts: InstanceFacts | None) -> Pool | No
 def refused_spot_capacity(activity: GroupActivity) -> bool:
     """Whether Auto Scaling reports that EC2 had no Spot capacity for a launch."""
     failed_launch = activity.kind is ActivityKind.LAUNCH and not activity.successful
-    return failed_launch and _NO_SPOT_CAPACITY in activity.status_message
+    return failed_launch and any(words in activity.status_message for words in _NO_SPOT_CAPACITY)
 
 
 def step(pool: Pool, state: PoolState, evidence: Evidence | None, now_ms: int, settings: MarketSettings) -> Step:
