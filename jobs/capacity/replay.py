@@ -13,10 +13,12 @@ from connectors.recordings.segments import Segment, plan_segments
 from jobs.capacity.decoded import first_time_ms
 from jobs.capacity.outcomes import OutcomeKind
 from jobs.capacity.reports import read_report
-from jobs.capacity.results import Results
 from jobs.capacity.tally import Tally
 from jobs.execution import ExecutionMode
+from jobs.results import Results
 from jobs.settings import Settings
+
+LINE_FILES: Final = ("actions.jsonl", "shadow.jsonl", "windows.jsonl", "malformed.jsonl", "late.jsonl")
 
 _LONGEST_RUN: Final = 8
 _LEAST_ROUNDS: Final = 8
@@ -68,7 +70,7 @@ def replay(
 
     started_s = monotonic()
     tally = Tally()
-    with Results(out) as results:
+    with Results(out, LINE_FILES) as results:
         environment = local_environment(parallelism=parallelism, execution_mode=execution_mode)
         decoded = recorded_source(environment, plan_lanes(files, parallelism), settings)
         outcomes = build(environment, decoded, settings)
