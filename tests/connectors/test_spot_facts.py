@@ -47,7 +47,7 @@ EACH: tuple[Facts, ...] = (
     InstancesDescribed(**TOLD, instances=(INSTANCE,)),
     PlacementScores(**TOLD, scores=(PoolScore(**POOL, score=7),)),
     PoolsHealth(**TOLD, pools=(PoolHealth(**POOL, instances=3, healthy=0),)),
-    LaunchRefused(**TOLD, **POOL, error=CapacityError.UNFULFILLABLE_CAPACITY, launch="swap-7f21"),
+    LaunchRefused(**(TOLD | POOL), error=CapacityError.UNFULFILLABLE_CAPACITY, launch="swap-7f21"),
     PoolsReleased(**TOLD, pools=(PoolName(**POOL),)),
 )
 

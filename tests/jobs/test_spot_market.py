@@ -8,13 +8,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from connectors.ec2.events import ActivityKind, GroupActivity
 from connectors.spot_actions import FallBack, ReturnToSpot, SpotActionType, decode, encode, pool_action_id
+from jobs.settings import MarketSettings
 from jobs.settings.durations import HOUR_MS, MINUTE_MS
 from jobs.spot.market import (
     Change,
     Evidence,
     InstanceFacts,
     Market,
-    MarketSettings,
     PlacementScore,
     Pool,
     PoolState,
@@ -362,8 +362,8 @@ FAILED = GroupActivity(
         (
             replace(
                 FAILED,
-                status_message="Could not launch Spot Instances. UnfulfillableCapacity - Unable to fulfill capacity due "
-                "to your request configuration. Launching EC2 instance failed.",
+                status_message="Could not launch Spot Instances. UnfulfillableCapacity - Unable to fulfill capacity "
+                "due to your request configuration. Launching EC2 instance failed.",
             ),
             True,
         ),
