@@ -180,7 +180,10 @@ def refusal(out: Path) -> str:
 def test_a_directory_with_other_files_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "actions.jsonl").write_text("")
-    assert refusal(tmp_path) == f"{tmp_path}: holds 'notes.txt', which no replay of this job wrote; name a directory of its own"
+    assert (
+        refusal(tmp_path)
+        == f"{tmp_path}: holds 'notes.txt', which no replay of this job wrote; name a directory of its own"
+    )
     assert names(tmp_path) == ["actions.jsonl", "notes.txt"]
 
 
