@@ -88,7 +88,7 @@ def _show_pools(console: Console, tally: Tally) -> None:
             f"{course.suspected:,}",
             f"{course.fell_back:,}",
             "used again" if course.market is Market.ARMED else course.market.value,
-            _utc(course.since_ms),
+            _utc(course.since_ms)[:-3],
         )
     console.print(table)
     if len(tally.pools) > _MOST_ROWS:
