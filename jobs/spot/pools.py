@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from jobs.settings import MarketSettings
 from jobs.settings.durations import DAY_MS
-from jobs.spot.evidence import PoolEvidence, evidence_of
+from jobs.spot.evidence import EvidenceKind, PoolEvidence, evidence_of
 from jobs.spot.market import Change, Market, Pool, PoolState, forget_at_ms, step
 
 _MOST_HEARD: Final = 50
@@ -88,7 +88,7 @@ def _standing(memory: PoolMemory, now_ms: int, settings: MarketSettings) -> tupl
         return memory.heard
     # While a pool is armed only recommendations add up, and only for a while.
     begin_ms = now_ms - settings.rebalance_window_ms
-    return tuple(each for each in memory.heard if each.at_ms > begin_ms)
+    return tuple(each for each in memory.heard if each.kind is EvidenceKind.REBALANCE and each.at_ms > begin_ms)
 
 
 def _kept(

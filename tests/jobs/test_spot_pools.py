@@ -77,6 +77,11 @@ def test_evidence_before_a_pool_was_armed_again_is_not_told_of_later_changes() -
     ]
 
 
+def test_what_was_told_of_an_armed_pool_without_effect_is_no_evidence() -> None:
+    [change] = told(score(1, 9), health(2, healthy=True), interruption(3))
+    assert change.heard == (interruption(3),)
+
+
 def test_recommendations_are_evidence_only_as_long_as_they_add_up() -> None:
     window = SETTINGS.rebalance_window_ms
     early, kept = evidence(EvidenceKind.REBALANCE, 0), evidence(EvidenceKind.REBALANCE, 1)
