@@ -188,8 +188,8 @@ class Fleet:
         where: dict[str, Any] = {"account": ACCOUNT, "region": REGION, "at_ms": START_MS + at_ms}
         error = CapacityError.INSUFFICIENT_INSTANCE_CAPACITY
         launch = f"swap-{instance.instance_id[-8:]}"
-        pool = {"instance_type": instance.group.instance_type, "zone": instance.zone}
-        refused = LaunchRefused(event_id=facts_id("refused", launch), **where, **pool, error=error, launch=launch)
+        where |= {"instance_type": instance.group.instance_type, "zone": instance.zone}
+        refused = LaunchRefused(event_id=facts_id("refused", launch), **where, error=error, launch=launch)
         self._tell_facts(refused)
 
     def _scale(self, after_ms: int) -> None:

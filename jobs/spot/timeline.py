@@ -10,12 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from connectors.ec2.events import Event, Ignored, Malformed
-from connectors.recordings.chunks import Chunk, read_chunks
+from connectors.ec2.events import Event
 from connectors.recordings.files import RecordingFile
-from connectors.spot_facts import Facts, parse_event_or_facts
-from jobs.recorded.decoded import expand_chunk
-from jobs.recorded.reports import malformed_line
+from connectors.spot_facts import Facts
+from jobs.spot.recorded import read_recorded
 from jobs.spot.routing import HEARD_ORDER, kind_name, route
 from jobs.spot.tally import Counts
 
@@ -30,7 +28,6 @@ _WITHOUT_FACTS: Final = """
     AND subject NOT IN (SELECT subject FROM told WHERE kind = 'instance_found')
 """
 
-Outcome = Event | Facts | Malformed | Ignored
 TimelineRow = tuple[str, str, int, str]
 """Subject, kind, time and value of something told; see `jobs.spot.routing.Routed`."""
 
@@ -68,8 +65,13 @@ class Timeline:
         Raises:
             OSError: The file cannot be read further.
         """
-        for chunk in read_chunks(file):
-            yield list(self._add_chunk(file, chunk))
+        for chunk in read_recorded(file):
+            self.counts.read_bytes += chunk.read_bytes
+            self.counts.ignored += chunk.ignored
+            self.counts.malformed += len(chunk.malformed)
+            for outcome in chunk.told:
+                self._add(outcome)
+            yield chunk.malformed
 
     def complete(self) -> int:
         """Make all that was added readable; how many rows there are."""
@@ -78,23 +80,6 @@ class Timeline:
         [(rows,)] = self._rows.execute("SELECT COUNT(*) FROM told")
         self._rows.execute("COMMIT")
         return int(rows)
-
-    def _add_chunk(self, file: RecordingFile, chunk: Chunk) -> Iterator[dict[str, Any]]:
-        self.counts.read_bytes += chunk.read_bytes
-        outcomes = list(map(parse_event_or_facts, chunk.documents))
-        suspects = [number for number, outcome in enumerate(outcomes) if isinstance(outcome, Malformed | Ignored)]
-        expanded = expand_chunk(chunk, suspects) if suspects else None
-        if expanded is not None:
-            chunk, outcomes = expanded, list(map(parse_event_or_facts, expanded.documents))
-        for document, place, outcome in zip(chunk.documents, chunk.places(), outcomes, strict=True):
-            if isinstance(outcome, Malformed):
-                yield self._malformed(file, chunk, outcome.reason, place, document)
-            elif isinstance(outcome, Ignored):
-                self.counts.ignored += 1
-            else:
-                self._add(outcome)
-        if chunk.fault is not None:
-            yield self._malformed(file, chunk, chunk.fault.reason, chunk.fault.place, chunk.fault.record)
 
     def _add(self, outcome: Event | Facts) -> None:
         counts = self.counts
@@ -109,11 +94,6 @@ class Timeline:
             self._rows.execute(
                 _ADD_ROW, (told.at_ms, order, outcome.event_id, told.subject, told.kind.value, told.value)
             )
-
-    def _malformed(self, file: RecordingFile, chunk: Chunk, reason: str, place: int, record: bytes) -> dict[str, Any]:
-        self.counts.malformed += 1
-        position: dict[str, str | int] = {"file": file.path, "row" if chunk.in_rows else "byte": place}
-        return malformed_line(reason, position, record)
 
 
 def read_timeline(path: Path) -> Iterator[TimelineRow]:
