@@ -75,7 +75,7 @@ def test_a_place_that_cannot_be_written_is_a_failure(tmp_path: Path) -> None:
 
 def test_what_is_malformed_is_counted_and_left_out(tmp_path: Path) -> None:
     broken = tmp_path / "broken.jsonl"
-    broken.write_bytes(b'{"source": 5\nnot json\n')
+    broken.write_bytes(b'{"source": 5}\nnot json\n')
     result = report(RECORDING, broken, "--prices", PRICES, "--format", "json")
     assert result.exit_code == 0
     assert "2 malformed records left out" in result.stderr
