@@ -44,6 +44,7 @@ class ShardBatch:
         late_before_ms: Whatever is older than this is late, because it has been promised that nothing older comes.
             Late is also what is behind the shard's own progress by more than the out-of-orderness.
         low_water_ms: What a row made of this batch carries as its low-water mark: no later row of the subtask is older.
+        memory: What the reader gave with the batch before this one of the same shard; empty at first.
     """
 
     shard_id: str
@@ -51,13 +52,18 @@ class ShardBatch:
     progress_ms: int
     late_before_ms: int
     low_water_ms: int
+    memory: bytes = b""
 
 
 class ReadBatch(NamedTuple):
-    """What a job made of a batch: rows, and the newest event time in the shard (the former one where none is newer)."""
+    """What a job made of a batch: rows, and the newest event time in the shard (the former one where none is newer).
+
+    `memory` is what the reader wants to know of this shard at its next batch, also after a restart.
+    """
 
     rows: Iterable[Row]
     progress_ms: int
+    memory: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,8 @@ class Gap:
 class ReadRecords(Protocol):
     """What a job supplies: it turns records into rows, once for each record. It is pickled and sent to each subtask.
 
-    All its rows have the same columns. It has no memory that results depend on: after a failure a new one goes on.
+    All its rows have the same columns. It has no memory that results depend on but
+    what it gives out with each batch: after a failure a new one goes on.
     """
 
     def open(self) -> None:

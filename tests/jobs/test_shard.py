@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.dynamodb.fast_path import FastPath, event_id
-from jobs.capacity.lane import LaneSettings
+from connectors.kinesis.records import KinesisRecord, ShardBatch
+from jobs.capacity.lane import LaneRow, LaneSettings
 from jobs.capacity.reports import Report, read_report
-from jobs.capacity.shard import Arrived, Shard
+from jobs.capacity.shard import read_batch
 from jobs.generate import Profile, records
 from jobs.generate.malformed import MalformedKind
 
@@ -33,27 +34,32 @@ def record(at_ms: int, key: str = "a", identity: str | None = None, **fields: An
     return json.dumps(content | fields).encode()
 
 
-def arrived(*contents: bytes, arrived_ms: int = AT_MS + 10_000_000) -> list[Arrived]:
-    return [Arrived(content, arrived_ms, str(number)) for number, content in enumerate(contents)]
+def arrived(*contents: bytes, arrived_ms: int = AT_MS + 10_000_000) -> list[KinesisRecord]:
+    return [KinesisRecord(content, str(number), arrived_ms / 1_000) for number, content in enumerate(contents)]
 
 
-def shard(memory: bytes | None = None) -> Shard:
-    return Shard("shard-0", FastPath({}), SETTINGS, memory)
+class Shard:
+    """A shard as the source keeps it: its progress, what it promised, and the reader's memory."""
 
+    def __init__(self) -> None:
+        self.progress_ms = 0
+        self.promised_ms = 0
+        self.memory = b""
 
-def take(into: Shard, polled: list[Arrived], low_water_ms: int = 0) -> tuple[dict[tuple[str, int], int], Report]:
-    """The sums of a poll by key and step end, and its report."""
-    before_ms = max(low_water_ms, into.low_water_ms)
-    rows = list(into.take(polled, before_ms).rows(before_ms, into.low_water_ms))
-    assert all(row.at_ms >= row.low_water_ms for row in rows)
-    assert rows[-1].report is not None
-    sums = {(str(row.partition_key), row.at_ms + 1): row.wcu for row in rows[:-1]}
-    return sums, read_report(rows[-1].report)
+    def take(self, polled: list[KinesisRecord]) -> tuple[dict[tuple[str, int], int], Report]:
+        """The sums of a poll by key and step end, and its report."""
+        batch = ShardBatch("shard-0", polled, self.progress_ms, self.promised_ms, self.promised_ms, self.memory)
+        rows, self.progress_ms, self.memory = read_batch(batch, FastPath({}), SETTINGS)
+        *sums, report = [LaneRow(*row) for row in rows]
+        assert all(row.at_ms >= row.low_water_ms for row in (*sums, report))
+        self.promised_ms = max(self.promised_ms, self.progress_ms - SETTINGS.out_of_orderness_ms)
+        assert report.report is not None
+        return {(str(row.partition_key), row.at_ms + 1): row.wcu for row in sums}, read_report(report.report)
 
 
 def test_a_poll_is_summed_up_by_key_and_step() -> None:
     polled = arrived(record(AT_MS), record(AT_MS + 1), record(AT_MS + 4_999, "b"), record(AT_MS + 5_000))
-    sums, report = take(shard(), polled)
+    sums, report = Shard().take(polled)
     assert sums == {("a", AT_MS + 5_000): 2, ("b", AT_MS + 5_000): 1, ("a", AT_MS + 10_000): 1}
     assert (report.counts.changes, report.counts.first_event_ms, report.counts.last_event_ms) == (
         4,
@@ -64,9 +70,9 @@ def test_a_poll_is_summed_up_by_key_and_step() -> None:
 
 @pytest.mark.parametrize(("behind_ms", "is_late"), [(1_999, False), (2_000, False), (2_001, True)])
 def test_a_change_behind_the_progress_by_more_than_the_bound_is_late(behind_ms: int, is_late: bool) -> None:
-    into = shard()
-    take(into, arrived(record(AT_MS)))
-    sums, report = take(into, arrived(record(AT_MS - behind_ms)))
+    into = Shard()
+    into.take(arrived(record(AT_MS)))
+    sums, report = into.take(arrived(record(AT_MS - behind_ms)))
     assert (sums == {}) is is_late
     assert report.counts.late == is_late
     if is_late:
@@ -75,31 +81,24 @@ def test_a_change_behind_the_progress_by_more_than_the_bound_is_late(behind_ms: 
 
 @pytest.mark.parametrize(("ahead_ms", "is_late"), [(-1, False), (0, False), (1, True)])
 def test_a_change_before_what_the_subtask_has_promised_is_late(ahead_ms: int, is_late: bool) -> None:
-    into = shard()
-    before_ms = AT_MS + ahead_ms
-    rows = list(into.take(arrived(record(AT_MS)), before_ms).rows(before_ms, before_ms))
-    assert (len(rows) == 1) is is_late
-
-
-def test_an_idle_shard_goes_on_with_the_time_until_which_it_was_read() -> None:
-    into = shard()
-    into.caught_up(AT_MS)
-    assert into.low_water_ms == AT_MS - 2_000
-    into.caught_up(AT_MS - 1)
-    assert into.low_water_ms == AT_MS - 2_000
+    into = Shard()
+    into.promised_ms = AT_MS + ahead_ms
+    sums, report = into.take(arrived(record(AT_MS)))
+    assert (sums == {}) is is_late
+    assert report.counts.late == is_late
 
 
 def test_a_clock_that_is_ahead_makes_nobody_late() -> None:
-    into = shard()
+    into = Shard()
     polled = arrived(record(AT_MS + 3_000_000, "ahead"), record(AT_MS - 2_000), arrived_ms=AT_MS)
-    sums, report = take(into, polled)
+    sums, report = into.take(polled)
     assert (report.counts.late, into.progress_ms) == (0, AT_MS)
     assert len(sums) == 2
 
 
 @pytest.mark.parametrize(("ahead_ms", "is_malformed"), [(3_599_999, False), (3_600_000, False), (3_600_001, True)])
 def test_a_time_far_ahead_of_its_arrival_is_malformed(ahead_ms: int, is_malformed: bool) -> None:
-    sums, report = take(shard(), arrived(record(AT_MS + ahead_ms), arrived_ms=AT_MS))
+    sums, report = Shard().take(arrived(record(AT_MS + ahead_ms), arrived_ms=AT_MS))
     assert report.counts.malformed == is_malformed
     assert bool(sums) is not is_malformed
     if is_malformed:
@@ -108,29 +107,26 @@ def test_a_time_far_ahead_of_its_arrival_is_malformed(ahead_ms: int, is_malforme
 
 def test_what_is_no_change_is_kept_or_ignored() -> None:
     polled = arrived(b"nonsense", record(AT_MS, eventSource="aws:other"), b"", record(AT_MS))
-    sums, report = take(shard(), polled)
+    sums, report = Shard().take(polled)
     assert (report.counts.malformed, report.counts.ignored, len(sums)) == (2, 1, 1)
     assert [line["record"] for line in report.malformed] == ["nonsense", ""]
 
 
-@pytest.mark.parametrize("restarts", [False, True])
-def test_a_change_counts_once_however_often_it_comes_while_it_is_in_time(restarts: bool) -> None:
-    into = shard()
+def test_a_change_counts_once_however_often_it_comes_while_it_is_in_time() -> None:
+    into = Shard()
     once = record(AT_MS)
-    assert take(into, arrived(once, once, record(AT_MS + 1)))[1].counts.duplicates == 1
-    take(into, arrived(record(AT_MS + 2_000)))
-    if restarts:
-        into = shard(into.memory())
-    sums, report = take(into, arrived(once))
+    assert into.take(arrived(once, once, record(AT_MS + 1)))[1].counts.duplicates == 1
+    into.take(arrived(record(AT_MS + 2_000)))
+    sums, report = into.take(arrived(once))
     assert (sums, report.counts.duplicates, report.counts.late) == ({}, 1, 0)
-    take(into, arrived(record(AT_MS + 2_001)))
-    sums, report = take(into, arrived(once))
+    into.take(arrived(record(AT_MS + 2_001)))
+    sums, report = into.take(arrived(once))
     assert (sums, report.counts.duplicates, report.counts.late) == ({}, 0, 1)
 
 
 def test_changes_without_an_identity_count_each_time() -> None:
     nameless = record(AT_MS, eventID=None)
-    assert take(shard(), arrived(nameless, nameless))[0] == {("a", AT_MS + 5_000): 2}
+    assert Shard().take(arrived(nameless, nameless))[0] == {("a", AT_MS + 5_000): 2}
 
 
 @settings(deadline=None, max_examples=25)
@@ -145,10 +141,10 @@ def test_duplicates_change_no_sum(seed: int, fraction: float, polled_at_once: in
 
 
 def total_of(contents: list[bytes], polled_at_once: int) -> dict[tuple[str, int], int]:
-    into = shard()
+    into = Shard()
     total: dict[tuple[str, int], int] = {}
     for start in range(0, len(contents), polled_at_once):
-        sums, _ = take(into, arrived(*contents[start : start + polled_at_once], arrived_ms=1 << 50))
+        sums, _ = into.take(arrived(*contents[start : start + polled_at_once], arrived_ms=1 << 50))
         for key, wcu in sums.items():
             total[key] = total.get(key, 0) + wcu
     return total
