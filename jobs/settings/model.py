@@ -328,7 +328,7 @@ class KinesisSettings(Section):
     )
     reader: Annotated[KinesisReader, Unit("word"), Field(strict=False)] = Field(
         default=KinesisReader.PYTHON,
-        description="python: polls shards in Python, and needs nothing more; aws: AWS's own source for Flink, from jar.",
+        description="python: polls shards in Python and needs nothing more; aws: AWS's source for Flink, from jar.",
     )
     jar: FilePath | None = Field(
         default=None,
