@@ -31,7 +31,7 @@ class Progress(msgspec.Struct, frozen=True):
             max(self.low_water_ms, newest_ms - out_of_orderness_ms),
         )
 
-    def with_cursor(self, cursor_ms: int, delay_ms: int, margin_ms: int, out_of_orderness_ms: int) -> "Progress":
+    def with_cursor(self, cursor_ms: int, delay_ms: int | None, margin_ms: int, out_of_orderness_ms: int) -> "Progress":
         """After an answer that leaves nothing unread that arrived before the cursor.
 
         What arrives later is taken to be as long under way as what arrived before, and a margin longer. So time goes
@@ -39,11 +39,14 @@ class Progress(msgspec.Struct, frozen=True):
 
         Args:
             cursor_ms: The arrival time in question; for a shard read up to its newest record, now.
-            delay_ms: How long events are under way: this shard's, or where it has had none another's.
+            delay_ms: How long events are under way: this shard's, or where it has had none another's; None where
+                that is not known, so that nothing can be promised.
             margin_ms: How much longer they may be.
             out_of_orderness_ms: How far they may come out of order.
         """
         cursor_ms = max(self.cursor_ms, cursor_ms)
+        if delay_ms is None:
+            return Progress(self.newest_ms, self.delay_ms, cursor_ms, self.low_water_ms)
         expected_ms = cursor_ms - delay_ms - margin_ms - out_of_orderness_ms
         return Progress(self.newest_ms, self.delay_ms, cursor_ms, max(self.low_water_ms, expected_ms))
 

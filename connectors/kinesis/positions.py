@@ -1,5 +1,6 @@
 """Places in a stream: where a stream is begun, and where a shard is gone on. Pure."""
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -52,3 +53,23 @@ def at_time(at_ms: int) -> Position:
 def after(sequence_number: str) -> Position:
     """What follows this record."""
     return Position(PositionKind.AFTER_SEQUENCE_NUMBER, sequence_number=sequence_number)
+
+
+def parse_start(text: str, now_ms: int) -> Position | None:
+    """The position that a word ("latest", "trim_horizon") or a time of ISO 8601 means; None where it is neither.
+
+    Args:
+        text: What is written in settings. A time without a zone is in UTC.
+        now_ms: What "latest" means.
+    """
+    match text.lower():
+        case "latest":
+            return at_time(now_ms)
+        case "trim_horizon":
+            return OLDEST
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    at_ms = round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+    return at_time(at_ms) if at_ms > 0 else None

@@ -41,12 +41,18 @@ def subtask_of(slot: int, subtasks: int) -> int:
     return slot * subtasks // SLOTS
 
 
-def may_begin(shard: Shard, listed: Collection[str], finished: Collection[str]) -> bool:
-    """Whether a shard may be read: when each parent that the stream still lists is read to its end.
+def slots_beside(slot: int, subtasks: int) -> set[int]:
+    """The slots of the subtask that owns this one, itself among them."""
+    return {each for each in range(SLOTS) if subtask_of(each, subtasks) == subtask_of(slot, subtasks)}
+
+
+def may_begin(parent_ids: Collection[str], known: Collection[str], finished: Collection[str]) -> bool:
+    """Whether a shard may be read: when each of its parents that this subtask reads is read to its end.
 
     Args:
-        shard: The shard in question.
-        listed: The shards that this subtask knows of and reads, in whatever state.
+        parent_ids: Its parents.
+        known: The shards that this subtask reads, in whatever state; a parent that the stream no longer lists, and
+            that is not in a checkpoint either, is none of them.
         finished: Those of them that are read to their end.
     """
-    return all(parent in finished or parent not in listed for parent in shard.parent_ids)
+    return all(parent in finished or parent not in known for parent in parent_ids)
