@@ -56,7 +56,7 @@ class Recovery:
     checkpoints: Path
     interval_ms: int = 10_000
     restore_from: Path | None = None
-    most_restarts: int = 0
+    most_restarts: int = 5
 
 
 def local_environment(
@@ -204,7 +204,10 @@ class RunningJob:
     """A job that runs until it is cancelled or fails."""
 
     def __init__(self, environment: Environment, name: str) -> None:
-        self._client = environment.streams.execute_async(name)
+        try:
+            self._client = environment.streams.execute_async(name)
+        except Py4JJavaError as error:
+            raise JobFailedError(_innermost_cause(error.java_exception)) from error
 
     @property
     def job_id(self) -> str:

@@ -11,7 +11,7 @@ from pyflink.table.expressions import col
 
 from connectors.actions import decode
 from connectors.kinesis.config import KinesisConfig
-from connectors.kinesis.positions import OLDEST, Position, at_time
+from connectors.kinesis.positions import OLDEST, parse_start
 from connectors.kinesis.records import Gap, ReadBatch, ShardBatch
 from connectors.kinesis.source import kinesis_table
 from connectors.sqs.fifo import group_id
@@ -25,7 +25,6 @@ from jobs.capacity.outcomes import OutcomeKind
 from jobs.capacity.shard import read_batch
 from jobs.runtime import Environment
 from jobs.settings import KinesisSettings, Settings
-from jobs.settings.model import position_time
 
 JOB_NAME = "headroom capacity"
 
@@ -83,18 +82,11 @@ def kinesis_config(settings: KinesisSettings, out_of_orderness_ms: int, now_ms: 
         stream=settings.stream or "",
         region=settings.region,
         endpoint_url=settings.endpoint_url,
-        start=_position(settings.initial_position, now_ms),
+        start=parse_start(settings.initial_position, now_ms) or OLDEST,
         poll_interval_ms=settings.poll_interval_ms,
         margin_ms=settings.margin_ms,
         out_of_orderness_ms=out_of_orderness_ms,
     )
-
-
-def _position(text: str, now_ms: int) -> Position:
-    if text == "trim_horizon":
-        return OLDEST
-    at = position_time(text)
-    return at_time(now_ms if at is None else round(at.timestamp() * 1_000))
 
 
 class ReadCosts:

@@ -6,7 +6,6 @@ there with its unit and without the suffix: `size = "2m"`.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from itertools import pairwise
@@ -14,6 +13,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from connectors.kinesis.positions import parse_start
 from jobs.settings.durations import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, format_duration
 from jobs.settings.toml_text import shown, toml_path
 
@@ -73,18 +73,6 @@ FilePath = Annotated[str, Unit("path"), Field(min_length=1)]
 Url = Annotated[str, Unit("URL"), Field(min_length=1)]
 RegionName = Annotated[str, Unit("AWS Region"), Field(min_length=1)]
 Pattern = Annotated[str, Unit("pattern"), Field(min_length=1)]
-
-
-POSITION_WORDS = frozenset({"latest", "trim_horizon"})
-
-
-def position_time(position: str) -> datetime | None:
-    """The time that a setting names, None where it names none, or no offset from UTC."""
-    try:
-        at = datetime.fromisoformat(position)
-    except ValueError:
-        return None
-    return at if at.tzinfo is not None else None
 
 
 def url_conflicts(name: str, url: str | None) -> Iterator[Conflict]:
@@ -324,7 +312,7 @@ class KinesisSettings(Section):
         default="latest",
         min_length=1,
         description='Where reading begins without a checkpoint: "latest", "trim_horizon" (the oldest that is there), '
-        'or a time with its offset, such as "2026-11-20T10:00:00+00:00".',
+        'or a time, such as "2026-11-20T10:00:00+00:00".',
     )
     reader: Annotated[KinesisReader, Unit("word"), Field(strict=False)] = Field(
         default=KinesisReader.PYTHON,
@@ -352,10 +340,10 @@ class KinesisSettings(Section):
 
     @classmethod
     def conflicts(cls, values: Mapping[str, Any]) -> Iterator[Conflict]:
-        """A time that is none, an endpoint that is no address, or a reader without its jar."""
+        """A position that is none, an endpoint that is no address, or a reader without its jar."""
         position = values.get("initial_position")
-        if position is not None and position not in POSITION_WORDS and position_time(position) is None:
-            text = f'{shown(position)} is neither "latest", "trim_horizon" nor a time with its offset'
+        if position is not None and parse_start(position, now_ms=1) is None:
+            text = f'{shown(position)} is neither "latest", "trim_horizon" nor a time'
             yield Conflict(("initial_position",), text)
         yield from url_conflicts("endpoint_url", values.get("endpoint_url"))
         if values.get("reader") == KinesisReader.AWS and values.get("jar") is None:

@@ -672,7 +672,6 @@ def test_every_setting_is_either_given_or_left() -> None:
         ('sqs.endpoint_url = "localhost:5000"', "sqs.endpoint_url: .*does not begin with https"),
         ('kinesis.endpoint_url = "localhost:5000"', "kinesis.endpoint_url: .*does not begin with https"),
         ('kinesis.initial_position = "newest"', "kinesis.initial_position: .*neither"),
-        ('kinesis.initial_position = "2026-11-20T10:00:00"', "kinesis.initial_position: .*neither"),
         ('kinesis.reader = "aws"', "kinesis.jar: missing"),
         ('kinesis.reader = "java"', "kinesis.reader: "),
     ],
