@@ -14,6 +14,7 @@ from jobs.inspect_command import inspect
 from jobs.options import EXIT_FAILED
 from jobs.replay_command import replay
 from jobs.run_command import run
+from jobs.up_command import up
 
 _EXIT_INTERRUPTED: Final = 130
 
@@ -25,6 +26,7 @@ def cli() -> None:
 
     \b
     Examples:
+      headroom up                        the whole loop on this machine, to watch
       headroom generate day.jsonl.gz     make up a recording
       headroom replay day.jsonl.gz       who would have been suspended, when and why
       headroom inspect day.jsonl.gz      what each record cost
@@ -35,7 +37,7 @@ def cli() -> None:
     """  # noqa: D301 - click looks for the character that the escape stands for
 
 
-for command in (replay, inspect, generate, config, run):
+for command in (replay, inspect, generate, config, run, up):
     cli.add_command(command)
 
 
@@ -72,3 +74,7 @@ def _keep_traceback() -> str:
     with tempfile.NamedTemporaryFile("w", prefix="headroom-", suffix=".log", delete=False) as file:
         traceback.print_exc(file=file)
     return file.name
+
+
+if __name__ == "__main__":
+    main()
