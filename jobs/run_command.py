@@ -38,13 +38,18 @@ def run() -> None:
     "--state",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Directory for checkpoints. A run goes on from the newest one in it. Without it a run begins anew.",
+    help="Directory for checkpoints. A run goes on from the newest one in it, and leaves one when it ends.",
 )
 @click.option(
     "--restore",
     metavar="PATH",
     type=click.Path(path_type=Path, exists=True),
     help="A checkpoint or savepoint to go on from, in place of the newest one in --state.",
+)
+@click.option(
+    "--cluster",
+    metavar="HOST:PORT",
+    help="The REST address of a Flink cluster on this machine to run on, in place of one inside this process.",
 )
 @click.option("--parallelism", type=click.IntRange(1, 128), default=1, show_default=True, help="Of the windows.")
 @click.option(
@@ -60,6 +65,7 @@ def capacity(
     out: Path,
     state: Path | None,
     restore: Path | None,
+    cluster: str | None,
     parallelism: int,
     execution_mode: str,
     duration_s: float | None,
@@ -93,8 +99,13 @@ def capacity(
     if missing := missing_settings(settings):
         refuse(missing)
     stop, interrupted = threading.Event(), threading.Event()
+
+    def interrupt(*_: object) -> None:
+        interrupted.set()
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: (interrupted.set(), stop.set()))
+        signal.signal(number, interrupt)
     with ExitStack() as cleanups:
         checkpoints = state or Path(cleanups.enter_context(tempfile.TemporaryDirectory(prefix="headroom-state-")))
         try:
@@ -103,6 +114,8 @@ def capacity(
                 out,
                 checkpoints,
                 restore_from=restore or _newest(state),
+                leave_savepoint=state is not None,
+                cluster=cluster,
                 parallelism=parallelism,
                 execution_mode=ExecutionMode(execution_mode),
                 stop=stop,

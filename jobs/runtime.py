@@ -230,7 +230,10 @@ class RunningJob:
         """Stop it with a savepoint, and tell where that is."""
         kind = get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
         stopped = self._client._j_job_client.stopWithSavepoint(False, directory.resolve().as_uri(), kind)
-        return Path(urlsplit(str(stopped.get())).path)
+        try:
+            return Path(urlsplit(str(stopped.get())).path)
+        except Py4JJavaError as error:
+            raise JobFailedError(_innermost_cause(error.java_exception)) from error
 
     def cancel(self) -> None:
         """End it; its newest checkpoints stay."""
@@ -238,8 +241,8 @@ class RunningJob:
 
 
 def newest_checkpoint(directory: Path) -> Path | None:
-    """The checkpoint in a directory, or below it, that was completed last; None where there is none."""
-    completed = [metadata for metadata in directory.glob("*/chk-*/_metadata")]
+    """The checkpoint or savepoint of a directory that was completed last; None where there is none."""
+    completed = [*directory.glob("*/chk-*/_metadata"), *directory.glob("savepoint-*/_metadata")]
     newest = max(completed, key=lambda metadata: metadata.stat().st_mtime_ns, default=None)
     return newest.parent if newest else None
 

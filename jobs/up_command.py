@@ -27,7 +27,7 @@ _RATE_OVER_S: Final = 5.0
 _EXIT_INTERRUPTED: Final = 130
 
 
-class _Duration(click.ParamType):
+class _Duration(click.ParamType[float]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
@@ -81,18 +81,21 @@ def up(
         refuse([f"{' and '.join(missing)} missing: pip install 'headroom[local]'"], EXIT_FAILED)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     shown = _Json() if as_json else _Screen()
-    try:
-        with Stack(settings, rate_per_s, ExecutionMode(execution_mode)) as stack, shown.open():
-            _watch(stack, shown, duration_s)
-    except StackError as error:
-        refuse([str(error)], EXIT_FAILED)
-    except KeyboardInterrupt:
-        click.echo("stopped", err=True)
-        sys.exit(_EXIT_INTERRUPTED)
+    exit_code = 0
+    with Stack(settings, rate_per_s, ExecutionMode(execution_mode)) as stack:
+        look = _Look(stack)
+        try:
+            with shown.open():
+                _watch(stack, look, shown, duration_s)
+        except KeyboardInterrupt:
+            exit_code = _EXIT_INTERRUPTED
+        except StackError as error:
+            refuse([str(error)], EXIT_FAILED)
+        shown.end(look)
+    sys.exit(exit_code)
 
 
-def _watch(stack: Stack, shown: "_Screen | _Json", duration_s: float | None) -> None:
-    look = _Look(stack)
+def _watch(stack: Stack, look: "_Look", shown: "_Screen | _Json", duration_s: float | None) -> None:
     for part in stack.start():
         shown.show(look, f"starting {part}")
     while duration_s is None or look.running_s < duration_s:
@@ -100,7 +103,6 @@ def _watch(stack: Stack, shown: "_Screen | _Json", duration_s: float | None) -> 
         look.again()
         shown.show(look, "" if look.began_s is not None else "starting the job on Flink, which takes some seconds")
         time.sleep(_LOOK_EVERY_S)
-    shown.end(look)
 
 
 class _Look:
@@ -142,7 +144,7 @@ class _Screen:
 
     def __init__(self) -> None:
         self._console = Console()
-        self._live = Live(console=self._console, auto_refresh=False, transient=False)
+        self._live = Live(console=self._console, auto_refresh=False, screen=True)
         self._doing = ""
 
     @contextmanager
@@ -162,9 +164,8 @@ class _Screen:
 
     def end(self, look: _Look) -> None:
         seen = look.summary()
-        self._console.print(
-            f"{seen['records']:,} changes, {seen['suspensions']:,} suspensions, {seen['extensions']:,} extended"
-        )
+        told = f"{seen['records']:,} changes, {seen['suspensions']:,} suspensions, {seen['extensions']:,} extensions"
+        self._console.print(f"{told}; ending all parts", highlight=False)
 
 
 class _Json:

@@ -20,6 +20,8 @@ def run(
     checkpoints: Path,
     *,
     restore_from: Path | None,
+    leave_savepoint: bool,
+    cluster: str | None,
     parallelism: int,
     execution_mode: ExecutionMode,
     stop: threading.Event,
@@ -33,6 +35,8 @@ def run(
         keep_in: The directory for what is found.
         checkpoints: The directory for checkpoints, which stay there.
         restore_from: A checkpoint or savepoint to go on from.
+        leave_savepoint: Leave a savepoint beside the checkpoints, with all that was read up to the end.
+        cluster: Host and port of a Flink cluster on this machine; None for one inside this process.
         parallelism: How many subtasks the windows have.
         execution_mode: Where Flink runs Python.
         stop: Ends the run when it is set.
@@ -46,7 +50,9 @@ def run(
     from jobs.runtime import Recovery, RunningJob, local_environment
 
     recovery = Recovery(checkpoints, restore_from=restore_from)
-    environment = local_environment(parallelism=parallelism, execution_mode=execution_mode, recovery=recovery)
+    environment = local_environment(
+        parallelism=parallelism, execution_mode=execution_mode, recovery=recovery, cluster=cluster
+    )
     define(environment, settings, keep_in)
     job = RunningJob(environment, JOB_NAME)
     ends_s = None
@@ -57,7 +63,10 @@ def run(
         if state == "RUNNING" and ends_s is None and duration_s is not None:
             ends_s = time.monotonic() + duration_s
         on_state(state, read_status(keep_in))
-    job.cancel()
+    if leave_savepoint and job.status() == "RUNNING":
+        job.savepoint(checkpoints)
+    else:
+        job.cancel()
 
 
 def read_status(directory: Path) -> dict[str, Any] | None:

@@ -8,15 +8,16 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
-
-import redis
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from jobs.capacity.run import read_status
 from jobs.execution import ExecutionMode
+from jobs.up.view import Suspension
+
+if TYPE_CHECKING:
+    import redis  # takes a third of a second, which a first sight need not wait for
 
 _END_WITHIN_S: Final = 10.0
 _HANDLER: Final = "lambdas.suspend.handler:handler"
@@ -45,18 +46,6 @@ partition_key = "pk"
 
 class StackError(Exception):
     """A part that does not run; the message says which, and what it said last."""
-
-
-@dataclass(frozen=True, slots=True)
-class Suspension:
-    """An entry in the cache; `left_ms` is what is left of it."""
-
-    table: str
-    partition_key: str
-    left_ms: int
-    lease_ms: int
-    consumed_wcu: int
-    limit_wcu: int
 
 
 class Stack:
@@ -110,6 +99,8 @@ class Stack:
         if not line:
             self.require_running()
             raise StackError(self._last_words("services"))
+        import redis
+
         told = json.loads(line)
         self._cache = redis.Redis(port=told["cache_port"], socket_timeout=1, socket_connect_timeout=1)
         yield "the job on Flink"
@@ -147,13 +138,15 @@ class Stack:
         """Who is suspended now, those for longest first; nobody where the cache does not answer."""
         if self._cache is None:
             return []
+        import redis
+
         try:
             return sorted(self._read_suspensions(self._cache), key=lambda each: -each.left_ms)
         except redis.RedisError:
             return []
 
     @staticmethod
-    def _read_suspensions(cache: redis.Redis) -> Iterator[Suspension]:
+    def _read_suspensions(cache: "redis.Redis") -> Iterator[Suspension]:
         for entry in cache.scan_iter("headroom:suspended:*"):
             value, left_ms = cache.get(entry), cache.pttl(entry)
             if isinstance(value, bytes) and isinstance(left_ms, int) and left_ms > 0:

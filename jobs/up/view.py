@@ -1,6 +1,7 @@
 """What a person sees of the loop: who is hot, who is suspended and for how long, how fast and how far behind. Pure."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
@@ -11,10 +12,21 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.settings.durations import format_duration
-from jobs.up.stack import Suspension
 
 _MOST_ROWS: Final = 8
 _BAR_CHARACTERS: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Suspension:
+    """An entry in the cache; `left_ms` is what is left of it."""
+
+    table: str
+    partition_key: str
+    left_ms: int
+    lease_ms: int
+    consumed_wcu: int
+    limit_wcu: int
 
 
 def screen(seen: dict[str, Any], suspensions: Sequence[Suspension], doing: str) -> RenderableType:
