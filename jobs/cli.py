@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from jobs.config_command import config
+from jobs.doctor_command import doctor
 from jobs.generate.command import generate
 from jobs.inspect_command import inspect
 from jobs.options import EXIT_FAILED
@@ -37,7 +38,7 @@ def cli() -> None:
     """  # noqa: D301 - click looks for the character that the escape stands for
 
 
-for command in (replay, inspect, generate, config, run, up):
+for command in (replay, inspect, generate, config, run, up, doctor):
     cli.add_command(command)
 
 
