@@ -39,7 +39,6 @@ from connectors.dynamodb.typed_record import (
     image_bytes,
     image_difference_bytes,
 )
-from connectors.dynamodb.utf8 import are_utf8
 
 _LONGEST_TEXT_IN_NO_DOUBT: Final = MAX_PARTITION_KEY_BYTES // 4  # characters have up to 4 bytes
 _NO_SETTINGS: Final = TableSchema(partition_key=None)
@@ -84,22 +83,22 @@ class FastPath:
         """The costs of the records that are changes, and the outcomes of the others with their places, in order."""
         costs: list[WriteCost] = []
         others: list[tuple[int, Malformed | Ignored]] = []
-        decode, all_are_utf8 = self.decode, are_utf8(records)
+        decode = self.decode
         for document, record in enumerate(records):
-            outcome = decode(record, document, is_utf8=all_are_utf8)
+            outcome = decode(record, document)
             if isinstance(outcome, WriteCost):
                 costs.append(outcome)
             else:
                 others.append((document, outcome))
         return costs, others
 
-    def decode(self, record: bytes, document: int = 0, *, is_utf8: bool = False) -> WriteCost | Malformed | Ignored:
-        """What one record cost, or why it counts for nothing; `is_utf8` says that its bytes have been looked at."""
+    def decode(self, record: bytes, document: int = 0) -> WriteCost | Malformed | Ignored:
+        """What one record cost, or why it counts for nothing."""
         try:
             if len(record) > MAX_RECORD_BYTES:
                 return self.weigh(record, document)
             change = decode_record(record)
-            if not is_utf8 and not record.isascii():
+            if not record.isascii():
                 record.decode()  # nobody else looks at the bytes of the images
             stream_record = change.dynamodb
             partition_key_name, factor = self._usual.get(change.table_name, self._usual_default)
