@@ -48,8 +48,8 @@ def _near_limit(environment: Environment, rows: Table, settings: Settings) -> De
     """
     tables = environment.tables
     timed = timed_rows(environment, rows, _WINDOW_COLUMNS)
-    # Lanes are translated into operators by now. What follows has one subtask, or windows of one would come behind later
-    # ones of another, and be late; there is little for it to do.
+    # Lanes are translated into operators by now. What follows has one subtask, or windows of one would come behind
+    # later ones of another, and be late; there is little for it to do.
     tables.get_config().set("table.exec.resource.default-parallelism", "1")
     tables.create_temporary_view("window_sums", timed.filter(col("table_name").is_not_null))
     steps = tables.sql_query(sql("windows_near_limit.sql", settings))
