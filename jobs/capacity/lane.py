@@ -9,15 +9,14 @@ that is late in the file as a whole. None is late that would not be so in one pi
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from connectors.dynamodb.change import Malformed
-from connectors.dynamodb.clock import is_too_far_ahead, wrong_clock_reason
 from connectors.dynamodb.fast_path import FastPath, WriteCost
 from connectors.recordings.segments import Segment
 from jobs.recorded.chunk_report import ChunkReport
 from jobs.recorded.decoded import NO_TIME_MS, Decoded, OpenSegment
+from jobs.recorded.distinct import Key, key_digest
 from jobs.recorded.open_segments import OpenSegments
 from jobs.recorded.reports import Report, write_report
 
@@ -27,9 +26,6 @@ _MOST_SUMS: Final = 200_000
 _MOST_KEYS: Final = 200_000
 _KEYS_PER_REPORT: Final = 4096
 _NO_EARLIEST_MS: Final = 1 << 62
-
-Key = tuple[str, str, str]
-"""Table, partition key, type of the partition key."""
 
 
 class LaneRow(NamedTuple):
@@ -114,7 +110,9 @@ class Lane:
         for index, cost in enumerate(decoded.costs):
             table, partition_key, partition_key_type, at_ms, wcu, size_mismatch, document = cost
             if at_ms > progress_ms:
-                if at_ms - progress_ms > tolerance_ms and (reason := self._wrong_clock(opened, decoded, index)):
+                if at_ms - progress_ms > tolerance_ms and (
+                    reason := opened.why_not_believed(decoded.costs, index, tolerance_ms)
+                ):
                     telling.malformed(reason, document)
                     refused += 1
                     continue
@@ -125,7 +123,7 @@ class Lane:
                 first_ms = at_ms
             if at_ms < progress_ms - lateness_ms:
                 telling.late(cost, progress_ms - at_ms)
-                self._keys.add(_digest((table, partition_key, partition_key_type)))
+                self._keys.add(key_digest((table, partition_key, partition_key_type)))
                 continue
             step = at_ms // step_ms
             if step != open_step:
@@ -143,13 +141,6 @@ class Lane:
             counts.seen(first_ms, progress_ms if is_newest_of_chunk else _last_ms(decoded.costs, progress_ms))
         opened.progress_ms = progress_ms
 
-    def _wrong_clock(self, opened: OpenSegment[WriteCost], decoded: Decoded[WriteCost], index: int) -> str | None:
-        """Why a time that jumps ahead is not believed, None where it is."""
-        at_ms = decoded.costs[index].at_ms
-        if is_too_far_ahead(at_ms, opened.following_ms(decoded.costs, index), self._settings.future_tolerance_ms):
-            return wrong_clock_reason(at_ms)
-        return None
-
     def _closed_sums(self, low_water_ms: int) -> Iterator[LaneRow]:
         """The sums of the steps that end at the low-water mark or before; all sums where too many are held."""
         step_ms = self._settings.step_ms
@@ -162,7 +153,7 @@ class Lane:
         for step in steps:
             at_ms = (step + 1) * self._settings.step_ms - 1
             for key, (wcu, writes) in self._sums.pop(step).items():
-                self._keys.add(_digest(key))
+                self._keys.add(key_digest(key))
                 yield LaneRow(*key, at_ms, wcu, writes, self._low_water_ms, None)
 
     def _key_rows(self) -> Iterator[LaneRow]:
@@ -178,8 +169,3 @@ class Lane:
 def _last_ms(costs: Sequence[WriteCost], newest_ms: int) -> int:
     """The last time of changes that are no newer than all before them; later ones were refused."""
     return max(cost.at_ms for cost in costs if cost.at_ms <= newest_ms)
-
-
-def _digest(key: Key) -> bytes:
-    """Eight bytes that stand for a key; two of a million keys share them once in 37 million recordings."""
-    return blake2b("\0".join(key).encode(), digest_size=8).digest()
