@@ -45,9 +45,9 @@ def records() -> list[bytes]:
     sound = [record for record in given if record.startswith(b'{"awsRegion"') and record.endswith(b"}")]
     for record in random.sample(sound, 60):
         given.insert(random.randrange(len(given)), record)
-    for record in random.sample(sound, 20):
-        place = random.randrange(len(given))
-        given[place:place] = [record, changed(record, tableName="sessions"), record]
+    for record, other in zip(random.sample(sound, 20), random.sample(sound, 20), strict=True):
+        place = given.index(record) + 1
+        given[place:place] = [changed(other, eventID=json.loads(record)["eventID"]), record]
     given += random.sample(sound, 30)
     return given
 
