@@ -18,7 +18,7 @@ _KEPT_OF_LONG_PART: Final = 200
 
 _PATH = re.compile(
     r"table=(?P<table>[^/]+)/date=(?P<date>\d{4}-\d\d-\d\d)/hour=(?P<hour>\d\d)/"
-    r"(?P<minute>\d{4})-(?P<span>[0-9a-z]+)-(?P<bucket>\d+)of(?P<buckets>\d+)\.parquet"
+    r"(?P<minute>\d{4})-(?P<span>[0-9a-z]+)-(?P<bucket>\d+)of(?P<buckets>\d+)(?P<compacted>-compacted)?\.parquet"
 )
 
 
@@ -30,6 +30,7 @@ class LedgerFile(NamedTuple):
         start_ms: Where the span begins.
         span_ms: How long it is; it does not reach beyond an hour.
         bucket: From 1 to `buckets`.
+        is_compacted: Whether it holds what several files held, which its content names.
     """
 
     table: str
@@ -37,6 +38,7 @@ class LedgerFile(NamedTuple):
     span_ms: int
     bucket: int
     buckets: int
+    is_compacted: bool = False
 
     @property
     def end_ms(self) -> int:
@@ -54,7 +56,13 @@ class LedgerFile(NamedTuple):
         """Its path in the ledger."""
         start = datetime.fromtimestamp(self.start_ms / 1000, UTC)
         span = format_duration(self.span_ms)
-        return f"{self.partition}/{start:%H%M}-{span}-{self.bucket}of{self.buckets}.parquet"
+        compacted = "-compacted" if self.is_compacted else ""
+        return f"{self.partition}/{start:%H%M}-{span}-{self.bucket}of{self.buckets}{compacted}.parquet"
+
+    @property
+    def compacted(self) -> "LedgerFile":
+        """The file that its hour is compacted to."""
+        return LedgerFile(self.table, self.start_ms // HOUR_MS * HOUR_MS, HOUR_MS, 1, 1, is_compacted=True)
 
     def overlaps(self, other: "LedgerFile") -> bool:
         """Whether there can be rows that belong to both."""
@@ -89,7 +97,8 @@ def parse_path(path: str) -> LedgerFile | None:
     if not span_ms:
         return None
     bucket, buckets = int(found["bucket"]), int(found["buckets"])
-    file = LedgerFile(found["table"], int(start.timestamp()) * 1000, span_ms, bucket, buckets)
+    is_compacted = found["compacted"] is not None
+    file = LedgerFile(found["table"], int(start.timestamp()) * 1000, span_ms, bucket, buckets, is_compacted)
     return file if file.path == path and is_span(span_ms) and 1 <= bucket <= buckets else None
 
 

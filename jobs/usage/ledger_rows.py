@@ -6,6 +6,10 @@ import pyarrow
 
 SCHEMA_VERSION: Final = 1
 VERSION_FIELD: Final = b"headroom.ledger.version"
+COMPACTED_FIELD: Final = b"headroom.ledger.compacted"
+"""Of a file that holds what several files held: their paths, as JSON."""
+
+_AFTER_ALL_MS: Final = 1 << 62
 
 LOWER_BOUNDS: Final = "wcu,writes"
 """What of a row is a lower bound. Failed conditional writes, writes that change nothing and index writes consume
@@ -52,5 +56,5 @@ SCHEMA: Final = pyarrow.schema(
 
 def sort_order(row: LedgerRow) -> tuple[str, str, int, str, int]:
     """What the rows of a file are sorted by."""
-    corrects = -1 if row.corrects is None else row.corrects
+    corrects = _AFTER_ALL_MS if row.corrects is None else row.corrects
     return row.partition_key, row.partition_key_type, row.window_start_ms, row.event_name, corrects

@@ -23,6 +23,7 @@ from jobs.usage.deduplicate import (
 )
 from jobs.usage.facts import WINDOW_MS, EventBatch, UsageRow, decode_batch, encode_batch
 from jobs.usage.lane import LaneSettings, UsageLane
+from jobs.usage.ledger import is_compacted
 from jobs.usage.ledger_file import write_rows
 from jobs.usage.ledger_paths import LedgerFile, file_of
 from jobs.usage.ledger_rows import LedgerRow
@@ -160,8 +161,11 @@ class WriteFiles(KeyedProcessFunction):
         """Write the file."""
         rows = [LedgerRow(*row) for row in self._rows]
         self._rows.clear()
-        self._store.write(ctx.get_current_key(), write_rows(rows))
-        yield Row(OutcomeKind.FILE.value, write_file_report(ctx.get_current_key(), rows))
+        path = ctx.get_current_key()
+        # After a restore a file comes again that may be part of a compacted one by now.
+        if not is_compacted(self._store, path):
+            self._store.write(path, write_rows(rows))
+        yield Row(OutcomeKind.FILE.value, write_file_report(path, rows))
 
     def _file(self, row: Any) -> LedgerFile:
         span_ms, buckets = self._settings.file_span_ms, self._settings.buckets

@@ -42,6 +42,10 @@ class LedgerStore:
         """Whether it is a local directory."""
         return not self.location.startswith(_S3)
 
+    def arrow(self) -> tuple[Any, str]:
+        """The file system of pyarrow that it is in, and where."""
+        return self._files, self._root
+
     def exists(self) -> bool:
         """Whether there is such a directory, or anything below the prefix."""
         with _told_as_store_error(self.location):
