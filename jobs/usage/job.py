@@ -14,13 +14,14 @@ from pyflink.table.types import DataType
 from connectors.recordings.segments import Segment
 from jobs.recorded.source import recorded_source as lanes_source
 from jobs.runtime import Environment
-from jobs.settings import Settings
+from jobs.settings import Settings, UsageSettings, UsageSink
 from jobs.usage.operators import (
     COMPENSATION_COLUMNS,
     COMPENSATION_TYPE,
     OUTCOME_TYPE,
     USAGE_COLUMNS,
     Deduplicate,
+    SendToFirehose,
     WriteFiles,
     open_lane,
 )
@@ -65,7 +66,7 @@ def build(environment: Environment, source: Table, settings: Settings) -> Table:
         table.filter(col("report").is_not_null).select(lit(kind.value), col("report"))
         for table, kind in ((found, OutcomeKind.REPORT), (taken_away, OutcomeKind.COPIES))
     ]
-    return tables.from_data_stream(_kept(rows, settings)).union_all(reports[0]).union_all(reports[1])
+    return tables.from_data_stream(_kept(rows, settings.usage)).union_all(reports[0]).union_all(reports[1])
 
 
 def ledger_sql() -> str:
@@ -73,14 +74,14 @@ def ledger_sql() -> str:
     return files(__package__).joinpath("ledger.sql").read_text(encoding="utf-8")
 
 
-def _kept(rows: DataStream, settings: Settings) -> DataStream:
-    write_files = WriteFiles(settings.usage)
-    return (
-        rows.key_by(write_files.path_of, key_type=Types.STRING())
-        .process(write_files, output_type=OUTCOME_TYPE)
-        .name("write ledger files")
-        .uid("write-ledger-files")
-    )
+def _kept(rows: DataStream, settings: UsageSettings) -> DataStream:
+    if settings.sink is UsageSink.FIREHOSE:
+        send = SendToFirehose(settings)
+        sent = rows.key_by(send.part_of, key_type=Types.INT()).process(send, output_type=OUTCOME_TYPE)
+        return sent.name("send to Firehose").uid("send-to-firehose")
+    write_files = WriteFiles(settings)
+    written = rows.key_by(write_files.path_of, key_type=Types.STRING()).process(write_files, output_type=OUTCOME_TYPE)
+    return written.name("write ledger files").uid("write-ledger-files")
 
 
 def _timed_schema(columns: Mapping[str, DataType], watermark: str) -> Schema:

@@ -2,6 +2,7 @@
 
 from typing import Final, NamedTuple
 
+import msgspec
 import pyarrow
 
 SCHEMA_VERSION: Final = 1
@@ -58,3 +59,8 @@ def sort_order(row: LedgerRow) -> tuple[str, str, int, str, int]:
     """What the rows of a file are sorted by."""
     corrects = _AFTER_ALL_MS if row.corrects is None else row.corrects
     return row.partition_key, row.partition_key_type, row.window_start_ms, row.event_name, corrects
+
+
+def encode_row(table: str, row: LedgerRow) -> bytes:
+    """A row as a line of JSON, with the name of its table."""
+    return msgspec.json.encode({"table": table, **row._asdict(), "lower_bounds": LOWER_BOUNDS}) + b"\n"

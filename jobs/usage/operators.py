@@ -10,6 +10,7 @@ from pyflink.table import DataTypes
 from pyflink.table.types import DataType
 
 from connectors.dynamodb.change_facts import FactPath
+from connectors.firehose import put_records
 from connectors.recordings.segments import Segment
 from jobs.recorded.tables import table_schemas
 from jobs.settings import Settings, UsageSettings, WeighImages
@@ -25,8 +26,8 @@ from jobs.usage.facts import WINDOW_MS, EventBatch, UsageRow, decode_batch, enco
 from jobs.usage.lane import LaneSettings, UsageLane
 from jobs.usage.ledger import is_compacted
 from jobs.usage.ledger_file import write_rows
-from jobs.usage.ledger_paths import LedgerFile, file_of
-from jobs.usage.ledger_rows import LedgerRow
+from jobs.usage.ledger_paths import LedgerFile, bucket_of, file_of
+from jobs.usage.ledger_rows import LedgerRow, encode_row, sort_order
 from jobs.usage.outcomes import OutcomeKind, write_file_report
 from jobs.usage.seen_events import SeenArray, SeenEvents
 from jobs.usage.store import LedgerStore
@@ -170,3 +171,38 @@ class WriteFiles(KeyedProcessFunction):
     def _file(self, row: Any) -> LedgerFile:
         span_ms, buckets = self._settings.file_span_ms, self._settings.buckets
         return file_of(row[0], row[1], row[2], row[3], span_ms=span_ms, buckets=buckets)
+
+
+class SendToFirehose(KeyedProcessFunction):
+    """Sends rows of the ledger to Data Firehose when their minute is over; they wait in state until it takes them."""
+
+    def __init__(self, settings: UsageSettings) -> None:
+        self._settings = settings
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Prepare what a worker needs before its first row."""
+        import boto3
+
+        self._client = boto3.client("firehose")
+        self._rows = runtime_context.get_list_state(ListStateDescriptor("rows", Types.PICKLED_BYTE_ARRAY()))
+
+    def part_of(self, row: Row) -> int:
+        """The part of all keys that is sent together."""
+        return bucket_of(row[0], row[1], row[2], self._settings.buckets)
+
+    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
+        """Keep a row until it is sent."""
+        self._rows.add((value[0], (*value[1:5], *value[6:9], value[5])))
+        ctx.timer_service().register_event_time_timer(value[3] + WINDOW_MS - 1)
+        return iter(())
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
+        """Send what there is."""
+        rows = [(table, LedgerRow(*row)) for table, row in self._rows]
+        if not rows:
+            return
+        rows.sort(key=lambda each: (each[0], sort_order(each[1])))
+        stream = self._settings.delivery_stream
+        put_records(self._client, stream, [encode_row(table, row) for table, row in rows])
+        self._rows.clear()
+        yield Row(OutcomeKind.FILE.value, write_file_report(f"firehose:{stream}", [row for _, row in rows]))

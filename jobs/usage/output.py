@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 _MOST_ROWS: Final = 1_000
+_WIDE: Final = 10_000
 _TIME: Final = "%Y-%m-%d %H:%M:%S"
 
 
@@ -51,18 +52,15 @@ def print_result(result: pyarrow.Table, output_format: Format, out: Path | None)
 
 
 def _print_table(result: pyarrow.Table) -> None:
-    console = Console(highlight=False)
+    # In a pipe no terminal's width has to be kept to.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
     table = Table(box=None, padding=(0, 2, 0, 0))
     for field in result.schema:
         is_number = pyarrow.types.is_integer(field.type) or pyarrow.types.is_decimal(field.type)
         table.add_column(field.name, justify="right" if is_number else "left", overflow="fold")
     for row in result.slice(0, _MOST_ROWS).to_pylist():
         table.add_row(*(_shown(name, value) for name, value in row.items()))
-    # In a pipe no terminal's width has to be kept to.
-    width = (
-        None if console.is_terminal else console.measure(table, options=console.options.update(width=10_000)).maximum
-    )
-    console.print(table, width=width, crop=False)
+    console.print(table)
     if result.num_rows > _MOST_ROWS:
         console.print(f"... and {result.num_rows - _MOST_ROWS:,} more rows; --format csv has all of them")
     elif not result.num_rows:

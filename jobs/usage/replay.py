@@ -1,5 +1,6 @@
 """Replay: the usage job on a recording, from its files to a directory with its ledger. I/O."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
@@ -11,10 +12,12 @@ from connectors.recordings.files import RecordingFile
 from jobs.execution import ExecutionMode
 from jobs.recorded.lanes import plan_lanes
 from jobs.recorded.reports import read_report
-from jobs.results import Results
+from jobs.results import Results, ResultsError
 from jobs.settings import Settings, UsageSink
 from jobs.usage.deduplicate import read_copies_report
+from jobs.usage.ledger import Ledger, LedgerError
 from jobs.usage.outcomes import OutcomeKind, read_file_report
+from jobs.usage.periods import FILE as PERIODS_FILE
 from jobs.usage.tally import UsageTally
 
 LINE_FILES: Final = ("malformed.jsonl", "conflicts.jsonl")
@@ -36,13 +39,13 @@ def replay(
         files: The recording.
         settings: All settings, of which `usage.ledger` and `usage.sink` are left out of account.
         out: The directory for the results, the ledger among them; an earlier result in it is replaced as a whole when
-            all is done.
+            all is done, but for periods that were closed, see `jobs.usage.closing`.
         parallelism: How many subtasks read and decode.
         execution_mode: Where Flink runs Python.
         on_progress: Told of what was found so far, several times a second.
 
     Raises:
-        ResultsError: `out` cannot be used.
+        ResultsError: `out` cannot be used, or the ledger with closed periods in it cannot be read.
         JobFailedError: The job failed.
     """
     # PyFlink takes most of a second to load, which a mistake in a path or a setting need not wait for.
@@ -54,6 +57,7 @@ def replay(
     started_s = monotonic()
     tally = UsageTally()
     with Results(out, LINE_FILES, (LEDGER,)) as results:
+        earlier = _earlier_with_closed_periods(out / LEDGER)
         here = {"ledger": str(results.directory(LEDGER)), "sink": UsageSink.PARQUET}
         settings = settings.model_copy(update={"usage": settings.usage.model_copy(update=here)})
         environment = local_environment(parallelism=parallelism, execution_mode=execution_mode)
@@ -65,9 +69,32 @@ def replay(
                 kind, _, line = outcome.partition(" ")
                 _sort_out(OutcomeKind(kind), line, results, tally)
             on_progress(tally)
+        if earlier is not None:
+            tally.closed_period_corrections = _keep_closed_periods(earlier, results.directory(LEDGER), settings)
         summary = tally.summary(monotonic() - started_s)
         results.publish(summary)
     return tally, summary
+
+
+def _earlier_with_closed_periods(ledger: Path) -> Ledger | None:
+    if not (ledger / PERIODS_FILE).exists():
+        return None
+    try:
+        return Ledger(str(ledger))
+    except LedgerError as error:
+        raise ResultsError(str(error)) from error
+
+
+def _keep_closed_periods(earlier: Ledger, fresh: Path, settings: Settings) -> int:
+    """Put what an earlier ledger has of closed periods in the place of what the new one has."""
+    from jobs.usage.closing import keep_closed_periods
+
+    both = fresh.with_name(f".{fresh.name}")
+    both.mkdir()
+    corrections = keep_closed_periods(earlier, Ledger(str(fresh)), Ledger(str(both)), settings.usage)
+    shutil.rmtree(fresh)
+    both.rename(fresh)
+    return corrections
 
 
 def _sort_out(kind: OutcomeKind, line: str, results: Results, tally: UsageTally) -> None:

@@ -21,6 +21,7 @@ class UsageTally:
         self.wcu = 0
         self.writes = 0
         self.bytes_written = 0
+        self.closed_period_corrections = 0
         self._partition_keys = DistinctDigests()
 
     def add_report(self, report: Report) -> None:
@@ -59,6 +60,7 @@ class UsageTally:
             "ledger_files": self.files,
             "ledger_rows": self.rows,
             "correction_rows": self.corrections,
+            "closed_period_corrections": self.closed_period_corrections,
             "wcu": self.wcu,
             "writes": self.writes,
             "bytes_written": self.bytes_written,
