@@ -33,7 +33,8 @@ class LedgerStore:
     """
 
     def __init__(self, location: str) -> None:
-        self.location = location.rstrip("/") or "/"
+        root = location.removeprefix(_S3).rstrip("/")
+        self.location = _S3 + root if location.startswith(_S3) else root or "/"
         with _told_as_store_error(location):
             self._files, self._root = _opened(self.location)
 
