@@ -1,9 +1,9 @@
 """What the usage ledger keeps of each change, for many records a second. Pure.
 
 Beside what a change cost, that is its `eventID`, its event name and the exact size of the item after the write. Where
-there is one image, its size is `SizeBytes` less the keys; of two, the new one is weighed and the old one is what is
-left. So this path and `parse_change` agree but for what is broken inside an image that was not weighed, and a wrong
-`SizeBytes` beside it.
+there is one image, its size is `SizeBytes` less the keys; of two, the one with the shorter JSON is weighed and the
+other is what is left. So this path and `parse_change` agree but for what is broken inside an image that was not
+weighed, and a wrong `SizeBytes` beside it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -151,10 +151,17 @@ def _sizes_by_sum(event_name: str, stream_record: StreamRecord) -> tuple[int, in
     if not most_new_bytes:
         usual = event_name != "INSERT" and most_old_bytes > _NULL_BYTES and 0 < images_bytes <= most_old_bytes
         return (0, images_bytes) if usual else None
-    new_bytes = image_bytes(new) if most_old_bytes > _NULL_BYTES and most_new_bytes > _NULL_BYTES else None
-    if new_bytes is None or not 0 < images_bytes - new_bytes <= most_old_bytes:
+    if most_old_bytes <= _NULL_BYTES or most_new_bytes <= _NULL_BYTES:
         return None
-    return new_bytes, images_bytes - new_bytes
+    # The shorter one is weighed, and the other is what is left.
+    if most_new_bytes <= most_old_bytes:
+        new_bytes = image_bytes(new) or 0
+        old_bytes = images_bytes - new_bytes
+    else:
+        old_bytes = image_bytes(old) or 0
+        new_bytes = images_bytes - old_bytes
+    fits = 0 < new_bytes <= most_new_bytes and 0 < old_bytes <= most_old_bytes
+    return (new_bytes, old_bytes) if fits else None
 
 
 def _weighed_sizes(event_name: str, stream_record: StreamRecord) -> tuple[tuple[int, int], bool]:

@@ -91,9 +91,13 @@ decode_batch: Final = msgspec.msgpack.Decoder(EventBatch).decode
 
 
 class Event(NamedTuple):
-    """One change that has an `eventID`. It arrived when the newest change of its origin so far was written."""
+    """One change. It arrived when the newest change of its origin so far was written.
 
-    event_id: str
+    Attributes:
+        event_id: None where it has none, and nobody can tell whether it is a duplicate.
+    """
+
+    event_id: str | None
     key: Key
     origin: Origin
     place: int
@@ -132,7 +136,7 @@ def batch_of(events: Sequence[Event]) -> EventBatch:
         for event in events
     ]
     return EventBatch(
-        [event.event_id for event in events],
+        [event.event_id or "" for event in events],
         list(key_numbers),
         list(origin_numbers),
         np.array(columns, dtype=EVENT_COLUMNS).tobytes(),
@@ -158,32 +162,25 @@ class UsageCollector:
         self._events: dict[int, list[list[Event]]] = {}
         self._held_events = 0
 
-    def add(self, event_id: str | None, event: Event) -> bool:
-        """Count a change; whether it is late.
-
-        Args:
-            event_id: None where it has none, and nobody can tell whether it is a duplicate.
-            event: What is known of it.
-        """
-        at_ms, arrived_ms, wcu = event.at_ms, event.arrived_ms, event.wcu
+    def add(self, event: Event) -> bool:
+        """Count a change; whether it is late."""
+        event_id, key, _, _, arrived_ms, at_ms, wcu, new_bytes, event_name = event
         window = at_ms // WINDOW_MS
+        corrects_ms = None
         is_late = at_ms < arrived_ms - self._out_of_orderness_ms
         if is_late:
-            corrects_ms: int | None = window * WINDOW_MS
-            window = arrived_ms // WINDOW_MS
-        else:
-            corrects_ms = None
+            corrects_ms, window = window * WINDOW_MS, arrived_ms // WINDOW_MS
         sums = self._sums.get(window)
         if sums is None:
             sums = self._sums[window] = {}
-        summed = (event.key, event.event_name, corrects_ms)
+        summed = (key, event_name, corrects_ms)
         total = sums.get(summed)
         if total is None:
-            sums[summed] = [wcu, 1 if wcu else 0, event.new_bytes, 1]
+            sums[summed] = [wcu, 1 if wcu else 0, new_bytes, 1]
         else:
             total[0] += wcu
             total[1] += 1 if wcu else 0
-            total[2] += event.new_bytes
+            total[2] += new_bytes
             total[3] += 1
         if event_id:
             due = due_ms(arrived_ms, self._out_of_orderness_ms)

@@ -64,40 +64,41 @@ class UsageLane:
         telling.fault()
         return report
 
-    def _add(self, opened: OpenSegment[ChangeFact], decoded: Decoded[ChangeFact], telling: ChunkReport) -> None:
+    def _add(  # noqa: C901 - in smaller functions it would call them once a record
+        self, opened: OpenSegment[ChangeFact], decoded: Decoded[ChangeFact], telling: ChunkReport
+    ) -> None:
+        """Hand on each change. This loop runs once a record."""
         counts = telling.report.counts
         tolerance_ms = self._settings.future_tolerance_ms
         origin, place = opened.origin, opened.taken
         progress_ms = opened.progress_ms
         first_ms, last_ms = _NO_EARLIEST_MS, 0
         add, add_key = self._collector.add, self._keys.add
+        late = refused = without_event_id = size_mismatch = 0
         for index, fact in enumerate(decoded.costs):
-            at_ms = fact.at_ms
+            table, partition_key, key_type, at_ms, wcu, mismatch, document, event_id, event_name, new_bytes = fact
             if at_ms > progress_ms:
                 if at_ms - progress_ms > tolerance_ms and (
                     reason := opened.why_not_believed(decoded.costs, index, tolerance_ms)
                 ):
-                    telling.malformed(reason, fact.document)
+                    telling.malformed(reason, document)
+                    refused += 1
                     continue
                 progress_ms = at_ms
-            key = (fact.table, fact.partition_key, fact.partition_key_type)
+            key = (table, partition_key, key_type)
             add_key(key)
-            event = Event(
-                fact.event_id or "",
-                key,
-                origin,
-                place + index,
-                progress_ms,
-                at_ms,
-                fact.wcu,
-                fact.new_bytes,
-                fact.event_name,
-            )
-            counts.late += add(fact.event_id, event)
-            counts.changes += 1
-            counts.without_event_id += not fact.event_id
-            counts.size_mismatch += fact.size_mismatch
-            first_ms, last_ms = min(first_ms, at_ms), max(last_ms, at_ms)
+            if add(Event(event_id, key, origin, place + index, progress_ms, at_ms, wcu, new_bytes, event_name)):
+                late += 1
+            if not event_id:
+                without_event_id += 1
+            if mismatch:
+                size_mismatch += 1
+            if at_ms < first_ms:
+                first_ms = at_ms
+            if at_ms > last_ms:
+                last_ms = at_ms
+        counts.late, counts.without_event_id, counts.size_mismatch = late, without_event_id, size_mismatch
+        counts.changes = len(decoded.costs) - refused
         if counts.changes:
             counts.seen(first_ms, last_ms)
         opened.taken += len(decoded.costs)

@@ -68,13 +68,14 @@ def test_a_copy_knows_the_windows_that_it_was_summed_up_in(at_ms: int, windows_m
 def test_batches_say_what_one_loop_over_all_says(told: list[tuple[str, int, bool]], horizon_ms: int) -> None:
     told.sort(key=lambda each: each[1])
     events = [event(event_id, arrived_ms, place, at_ms=1) for place, (event_id, arrived_ms, _) in enumerate(told)]
-    expected, counted = [], {}
-    for each in events:
-        before = counted.get(each.event_id)
+    expected: list[tuple[str, int]] = []
+    counted: dict[str, int] = {}
+    for (event_id, _, _), each in zip(told, events, strict=True):
+        before = counted.get(event_id)
         if before is not None and each.arrived_ms - before <= horizon_ms:
-            expected.append((each.event_id, each.arrived_ms, each.place))
+            expected.append((event_id, each.arrived_ms))
         else:
-            counted[each.event_id] = each.arrived_ms
+            counted[event_id] = each.arrived_ms
     seen, found, batch = SeenEvents(), [], []
     for place, each in enumerate(events):
         batch.append(each)
@@ -82,7 +83,7 @@ def test_batches_say_what_one_loop_over_all_says(told: list[tuple[str, int, bool
         if ends:
             found += [(copy.event_id, copy.arrived_ms) for copy in copies(batch, seen, horizon_ms)]
             batch = []
-    assert sorted(found) == sorted(each[:2] for each in expected)
+    assert sorted(found) == sorted(expected)
 
 
 def test_what_was_seen_is_the_same_after_it_was_kept() -> None:

@@ -27,13 +27,14 @@ FROM (
     SELECT
         ledger.*,
         COALESCE(corrects, window_start_ms) AS used_ms,
-        substr(
-            CAST(
-                DATE '1970-01-01' + INTERVAL '1' DAY * CAST(
-                    (COALESCE(corrects, window_start_ms) - COALESCE(corrects, window_start_ms) % 86400000) / 86400000
-                    AS BIGINT)
-                AS VARCHAR),
-            1, 10) AS used_date
+        CASE
+            WHEN corrects IS NULL THEN "date"
+            ELSE substr(
+                CAST(
+                    DATE '1970-01-01' + INTERVAL '1' DAY * CAST((corrects - corrects % 86400000) / 86400000 AS BIGINT)
+                    AS VARCHAR),
+                1, 10)
+        END AS used_date
     FROM ledger
 ) AS timed
 LEFT JOIN closed_periods AS closed ON closed.period = substr(timed.used_date, 1, 7)
