@@ -13,6 +13,7 @@ from jobs.generate.command import generate
 from jobs.inspect_command import inspect
 from jobs.options import EXIT_FAILED
 from jobs.replay_command import replay
+from jobs.usage.command import usage
 
 _EXIT_INTERRUPTED: Final = 130
 
@@ -27,13 +28,14 @@ def cli() -> None:
       headroom generate day.jsonl.gz     make up a recording
       headroom replay day.jsonl.gz       who would have been suspended, when and why
       headroom inspect day.jsonl.gz      what each record cost
+      headroom usage list                what can be billed from a ledger of it
 
     \b
     Exit status: 0 done, 1 failed, 2 a mistake in the command, a setting or a path, 130 interrupted.
     """  # noqa: D301 - click looks for the character that the escape stands for
 
 
-for command in (replay, inspect, generate, config):
+for command in (replay, inspect, generate, usage, config):
     cli.add_command(command)
 
 

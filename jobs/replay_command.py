@@ -19,6 +19,7 @@ class Job(StrEnum):
     """The jobs that can be replayed."""
 
     CAPACITY = "capacity"
+    USAGE = "usage"
 
 
 class Replay(Protocol):
@@ -46,6 +47,8 @@ def _replay_of(job: Job) -> Replay:
     match job:
         case Job.CAPACITY:
             from jobs.capacity.replay_view import replay_and_show
+        case Job.USAGE:
+            from jobs.usage.replay_view import replay_and_show
     return replay_and_show
 
 
@@ -57,7 +60,7 @@ def _replay_of(job: Job) -> Replay:
     type=click.Choice([job.value for job in Job]),
     default=Job.CAPACITY.value,
     show_default=True,
-    help="capacity: who would have been suspended.",
+    help="capacity: who would have been suspended; usage: the ledger of what everybody consumed.",
 )
 @click.option(
     "--out",
@@ -98,9 +101,15 @@ def replay(
       summary.json     the counts
 
     \b
+    With --job usage DIR gets, beside malformed.jsonl and summary.json:
+      ledger/          Parquet: what each partition key consumed in each minute, each eventID counted once
+      conflicts.jsonl  changes with the eventID of another that says something else
+
+    \b
     Examples:
       headroom replay tests/recordings/conversations.jsonl.gz --config examples/conversations.toml
       headroom replay monday/ tuesday/ --config headroom.toml --out both-days
+      headroom replay day.jsonl.gz --job usage --config headroom.toml --out usage
 
     \b
     Exit status: 0 when DIR holds the result, malformed records or not; 1 when the job failed and 2 when the command,

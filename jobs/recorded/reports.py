@@ -24,6 +24,7 @@ class Counts:
     ignored: int = 0
     late: int = 0
     size_mismatch: int = 0
+    without_event_id: int = 0
     first_event_ms: int | None = None
     last_event_ms: int | None = None
 
@@ -45,6 +46,7 @@ class Counts:
         self.ignored += other.ignored
         self.late += other.late
         self.size_mismatch += other.size_mismatch
+        self.without_event_id += other.without_event_id
         if other.first_event_ms is not None and other.last_event_ms is not None:
             self.seen(other.first_event_ms, other.last_event_ms)
 

@@ -67,6 +67,8 @@ Ratio = Annotated[
 Flag = Annotated[bool, Unit("flag")]
 TableName = Annotated[str, Unit("table name"), Field(min_length=1)]
 AttributeName = Annotated[str, Unit("attribute name"), Field(min_length=1)]
+Location = Annotated[str, Unit("path or URL"), Field(min_length=1)]
+StreamName = Annotated[str, Unit("stream name"), Field(min_length=1)]
 Pattern = Annotated[str, Unit("pattern"), Field(min_length=1)]
 
 
@@ -82,6 +84,13 @@ class WeighImages(StrEnum):
 
     WHEN_NEEDED = "when_needed"
     ALWAYS = "always"
+
+
+class UsageSink(StrEnum):
+    """Where the rows of the usage ledger go."""
+
+    PARQUET = "parquet"
+    FIREHOSE = "firehose"
 
 
 class Section(BaseModel):
@@ -274,6 +283,49 @@ class DecodeSettings(Section):
     )
 
 
+class UsageSettings(Section):
+    """The usage ledger."""
+
+    horizon_ms: DurationMs = Field(
+        default=DAY_MS,
+        ge=MINUTE_MS,
+        le=32 * DAY_MS,
+        description="How long an eventID is remembered, so that no copy of its change that arrives meanwhile is "
+        "counted; 28 bytes are held for each.",
+    )
+    sink: Annotated[UsageSink, Unit("word"), Field(strict=False)] = Field(
+        default=UsageSink.PARQUET,
+        description="parquet: files in ledger; firehose: the same rows to the Data Firehose stream in delivery_stream. "
+        "A replay always writes files, below its --out.",
+    )
+    ledger: Location = Field(
+        default="headroom-ledger",
+        description="Where the ledger is kept: a directory, or s3://bucket/prefix.",
+    )
+    delivery_stream: StreamName = Field(
+        default="headroom-usage", description="Data Firehose stream that rows go to where sink is firehose."
+    )
+    file_span_ms: DurationMs = Field(
+        default=15 * MINUTE_MS,
+        ge=MINUTE_MS,
+        le=HOUR_MS,
+        description="Time whose rows one file holds; an hour is a whole number of spans, a span one of minutes. "
+        "A file appears when its span is over.",
+    )
+    buckets: Annotated[int, Unit("files"), Field(ge=1, le=256)] = Field(
+        default=4,
+        description="Into how many files the partition keys of a table are dealt in each span; fixed for the life of a "
+        "ledger.",
+    )
+
+    @classmethod
+    def conflicts(cls, values: Mapping[str, Any]) -> Iterator[Conflict]:
+        """A span that does not divide the hour into whole minutes."""
+        span_ms = values.get("file_span_ms")
+        if span_ms is not None and (HOUR_MS % span_ms or span_ms % MINUTE_MS):
+            yield Conflict(("file_span",), f"{_quoted(span_ms)} does not divide an hour into spans of whole minutes")
+
+
 class Settings(Section):
     """All settings."""
 
@@ -286,6 +338,7 @@ class Settings(Section):
     )
     lease: LeaseSettings = Field(default=LeaseSettings(), description="A suspension is a lease: it ends by itself.")
     decode: DecodeSettings = Field(default=DecodeSettings(), description="How change records are read.")
+    usage: UsageSettings = Field(default=UsageSettings(), description="The usage ledger.")
     tables: dict[str, TableSettings] = Field(
         default_factory=dict,
         description="What the change stream does not say of a table, by the table's name.",
