@@ -155,7 +155,7 @@ class _Told:
         passed_s = time.monotonic() - self._told_s
         if status is None or passed_s < _TELL_EVERY_S:
             return
-        rate = (status["records"] - self._records) / passed_s
+        rate = max(0, status["records"] - self._records) / passed_s  # the counts begin again when the job restarts
         self._told_s, self._records = time.monotonic(), status["records"]
         lag = "-" if status["lag_ms"] is None else format_duration(status["lag_ms"])
         suspended = status["decided"].get("suspended", 0)

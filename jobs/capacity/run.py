@@ -11,7 +11,6 @@ from jobs.execution import ExecutionMode
 from jobs.settings import Settings
 
 _LOOK_EVERY_S: Final = 0.5
-_ENDED: Final = frozenset({"FAILED", "FINISHED", "CANCELED", "SUSPENDED"})
 
 
 def run(
@@ -57,9 +56,9 @@ def run(
     job = RunningJob(environment, JOB_NAME)
     ends_s = None
     while not stop.wait(_LOOK_EVERY_S) and (ends_s is None or time.monotonic() < ends_s):
-        state = job.status()
-        if state in _ENDED:
+        if job.has_ended():
             raise job.failure()
+        state = job.status()
         if state == "RUNNING" and ends_s is None and duration_s is not None:
             ends_s = time.monotonic() + duration_s
         on_state(state, read_status(keep_in))

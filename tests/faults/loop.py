@@ -5,6 +5,7 @@ when the message comes again.
 """
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -112,6 +113,7 @@ class Loop:
     def __enter__(self) -> Self:
         self._variables = patch.dict(os.environ, VARIABLES)
         self._variables.start()
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
         self._aws = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self._aws.start()
         host, port = self._aws.get_host_and_port()
@@ -220,6 +222,8 @@ class Loop:
     def wait_until(self, holds: Callable[[], bool], what: str) -> None:
         deadline_s = time.monotonic() + _PATIENCE_S
         while not holds():
+            assert self.job is not None
+            assert self.job.poll() is None, f"the job ended: {self.log()}"
             assert time.monotonic() < deadline_s, f"no {what}: {self.log()}"
             time.sleep(0.1)
 
