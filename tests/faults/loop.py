@@ -270,7 +270,7 @@ class Loop:
         owner = Redis(port=self.cache_port)
         issued = []
         for entry in owner.scan_iter("headroom:suspended:*"):
-            action = json.loads(owner.get(entry) or b"{}")
+            action = json.loads(str(owner.execute_command("GET", entry), "utf-8"))
             ends_ms = owner.pexpiretime(entry)
             if not 0 < ends_ms <= action["not_after_ms"]:
                 issued.append(action["issued_at_ms"])

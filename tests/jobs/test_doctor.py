@@ -1,6 +1,8 @@
 import shutil
 import socket
 import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,9 +52,9 @@ def refuse_ports(*_: Any, **__: Any) -> None:
     [
         ("memory", lambda patch: patch.setattr(examination, "_memory_bytes", lambda: 3 * 2**30 - 1)),
         ("local ports", lambda patch: patch.setattr(socket, "create_server", refuse_ports)),
-        ("temporary files", lambda patch: patch.setattr(examination.tempfile, "NamedTemporaryFile", refuse_ports)),
+        ("temporary files", lambda patch: patch.setattr(tempfile, "NamedTemporaryFile", refuse_ports)),
         ("Java", lambda patch: patch.setattr(subprocess, "run", refuse_ports)),
-        ("Python", lambda patch: patch.setattr(examination.sys, "version_info", (3, 13, 0))),
+        ("Python", lambda patch: patch.setattr(sys, "version_info", (3, 13, 0))),
     ],
 )
 def test_what_is_missing_is_named_with_what_to_do_and_the_status_is_1(
