@@ -251,6 +251,9 @@ class Subtask:
         return (shard for shard in self._shards.values() if shard.slot == slot and shard.is_read)
 
     def _start_polls(self) -> None:
+        # Not before the retention is known, by which a checkpoint is told to be too old.
+        if self._listed is None:
+            return
         now_ms = self._clock_ms()
         read = sorted((shard for shard in self._shards.values() if shard.is_read), key=_low_water_of)
         polls = sum(shard.poll is not None for shard in read)
@@ -352,8 +355,8 @@ class Subtask:
     def _tell_gap(self, gap: Gap) -> Iterable[Row]:
         self._counts.count("retention_gaps")
         log.error(
-            "shard %s: what arrived between %d and %d (ms of the epoch), if anything, was dropped by the stream before it "
-            "was read: it is older than the stream's retention",
+            "shard %s: what arrived between %d and %d (ms of the epoch), if anything, was dropped by the stream before it"
+            " was read: it is older than the stream's retention",
             gap.shard_id,
             gap.after_ms,
             gap.until_ms,
