@@ -259,6 +259,9 @@ class Subtask:
         return (shard for shard in self._shards.values() if shard.slot == slot and shard.is_read)
 
     def _start_polls(self) -> None:
+        # Not before the retention is known, by which a checkpoint is told to be too old.
+        if self._listed is None:
+            return
         now_ms = self._clock_ms()
         read = sorted((shard for shard in self._shards.values() if shard.is_read), key=_low_water_of)
         polls = sum(shard.poll is not None for shard in read)
@@ -352,16 +355,17 @@ class Subtask:
         if self._retention_ms is None or read_until_ms == NO_TIME_MS:
             return
         horizon_ms = fetched.asked_at_ms - self._retention_ms
-        if read_until_ms < horizon_ms:
-            records = fetched.answer.records
-            until_ms = records[0].arrival_time_ms if records else horizon_ms
-            yield from self._tell_gap(Gap(shard.shard_id, read_until_ms, max(until_ms, read_until_ms)))
+        records = fetched.answer.records
+        until_ms = records[0].arrival_time_ms if records else horizon_ms
+        # Where older records are still given, the stream has not dropped them yet.
+        if read_until_ms < horizon_ms <= until_ms:
+            yield from self._tell_gap(Gap(shard.shard_id, read_until_ms, until_ms))
 
     def _tell_gap(self, gap: Gap) -> Iterable[Row]:
         self._counts.count("retention_gaps")
         log.error(
-            "shard %s: what arrived between %d and %d (ms of the epoch) was dropped by the stream before it was read, "
-            "for it is older than the stream's retention",
+            "shard %s: what arrived between %d and %d (ms of the epoch), if anything, was dropped by the stream before it"
+            " was read: it is older than the stream's retention",
             gap.shard_id,
             gap.after_ms,
             gap.until_ms,
