@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,9 +22,10 @@ _TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 
 
 class Cluster:
-    """A job manager, and one task manager at a time."""
+    """A job manager, and one task manager at a time; `variables` are those of the environment of all that runs in it."""
 
-    def __init__(self, directory: Path, execution_mode: ExecutionMode) -> None:
+    def __init__(self, directory: Path, execution_mode: ExecutionMode, variables: Mapping[str, str]) -> None:
+        self._variables = variables
         self._directory = directory
         self._mode = execution_mode
         self._rest_port = free_port()
@@ -111,7 +113,13 @@ class Cluster:
                     "--configDir",
                     str(self._directory),
                 ],
-                env={**os.environ, **variables, "FLINK_CONF_DIR": str(self._directory), "FLINK_HOME": str(home)},
+                env={
+                    **os.environ,
+                    **variables,
+                    **self._variables,
+                    "FLINK_CONF_DIR": str(self._directory),
+                    "FLINK_HOME": str(home),
+                },
                 stdout=log,
                 stderr=log,
             )

@@ -1,12 +1,15 @@
 """What is done to the loop, one fault after the other in one stream; each scenario gives a row for each fault."""
 
+import os
+import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from jobs.execution import ExecutionMode
 from lambdas.suspend.handler import handler  # noqa: F401 - loaded before threads share it
 from tests.faults.cluster import Cluster
-from tests.faults.loop import Loop, Row
+from tests.faults.loop import VARIABLES, Loop, Row
 
 
 def job_and_queue(directory: Path, duplicates: float = 0.5) -> list[Row]:
@@ -69,7 +72,7 @@ def job_and_queue(directory: Path, duplicates: float = 0.5) -> list[Row]:
 def workers_and_task_manager(directory: Path) -> list[Row]:
     """A Python worker and a TaskManager killed, on a cluster of processes of their own."""
     with (
-        Cluster(directory / "cluster", ExecutionMode.PROCESS) as cluster,
+        Cluster(directory / "cluster", ExecutionMode.PROCESS, VARIABLES) as cluster,
         Loop(directory, execution_mode="process", cluster=cluster.address) as loop,
     ):
         loop.start_job()
@@ -123,9 +126,5 @@ def cache(directory: Path) -> list[Row]:
 
 
 def _kill(pid: int) -> None:
-    import os
-    import signal
-    from contextlib import suppress
-
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
