@@ -106,17 +106,17 @@ class Stack:
         yield "the job on Flink"
         config = Path(self._directory.name) / "headroom.toml"
         ends = (
-            f'[kinesis]\nstream = "{told["stream"]}"\nendpoint_url = "{told["endpoint"]}"\n'
+            f'[kinesis]\nstream = "{told["stream"]}"\nendpoint_url = "{told["kinesis_url"]}"\n'
             f'initial_position = "trim_horizon"\n'
-            f'[sqs]\nqueue_url = "{told["queue_url"]}"\nendpoint_url = "{told["endpoint"]}"\n'
+            f'[sqs]\nqueue_url = "{told["queue_url"]}"\nendpoint_url = "{told["sqs_url"]}"\n'
         )
         config.write_text(f"{self._settings}\n{ends}", encoding="utf-8")
         arguments = ["run", "capacity", "--config", str(config), "--out", str(self.out)]
         self._run("job", "jobs.cli", *arguments, "--execution-mode", self._execution_mode.value)
         yield "the actuator and the product"
-        cache = {"HEADROOM_CACHE_URL": f"redis://127.0.0.1:{told['cache_port']}", "AWS_ENDPOINT_URL": told["endpoint"]}
+        cache = {"HEADROOM_CACHE_URL": f"redis://127.0.0.1:{told['cache_port']}", "AWS_ENDPOINT_URL": told["sqs_url"]}
         self._run("actuator", "lambdas.local_trigger", told["queue_url"], _HANDLER, more=cache)
-        arguments = ["--endpoint", told["endpoint"], "--stream", told["stream"]]
+        arguments = ["--endpoint", told["kinesis_url"], "--stream", told["stream"]]
         arguments += ["--cache-port", str(told["cache_port"]), "--rate", str(self._rate_per_s)]
         self._run("traffic", "jobs.up.traffic", *arguments)
 

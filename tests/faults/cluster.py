@@ -22,7 +22,7 @@ _TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 
 
 class Cluster:
-    """A job manager, and one task manager at a time; `variables` are those of the environment of all that runs in it."""
+    """A job manager, and one task manager at a time, with `variables` in the environment of all that runs there."""
 
     def __init__(self, directory: Path, execution_mode: ExecutionMode, variables: Mapping[str, str]) -> None:
         self._variables = variables

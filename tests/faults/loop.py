@@ -35,6 +35,7 @@ from lambdas import local_trigger
 from lambdas.suspend import handler as actuator
 from lambdas.suspend.lease import LeaseResult, Outcome, apply_lease
 from tests.faulty_sqs import FaultySqs
+from tests.kinesis_server import serve
 from tests.lambdas.tcp_proxy import TcpProxy
 from tests.oracle import judge
 
@@ -118,7 +119,8 @@ class Loop:
         self._aws.start()
         host, port = self._aws.get_host_and_port()
         self.endpoint = f"http://{host}:{port}"
-        self.queue_url = prepare(self.endpoint)
+        self._kinesis, self.kinesis_url = serve()
+        self.queue_url = prepare(self.kinesis_url, self.endpoint)
         self.sqs = FaultySqs(self.endpoint)
         self.cache_port = free_port()
         self.start_cache()
@@ -147,6 +149,7 @@ class Loop:
         self.cache.terminate()
         self.sqs.close()
         self._aws.stop()
+        self._kinesis.shutdown()
         self._variables.stop()
 
     # What is done to it.
@@ -281,13 +284,13 @@ class Loop:
 
     def _write_settings(self) -> None:
         ends = (
-            f'[kinesis]\nstream = "{STREAM}"\nendpoint_url = "{self.endpoint}"\ninitial_position = "trim_horizon"\n'
+            f'[kinesis]\nstream = "{STREAM}"\nendpoint_url = "{self.kinesis_url}"\ninitial_position = "trim_horizon"\n'
             f'poll_interval = "200ms"\n[sqs]\nqueue_url = "{self.queue_url}"\nendpoint_url = "{self.sqs.endpoint}"\n'
         )
         (self.directory / "headroom.toml").write_text(SETTINGS + ends)
 
     def _feed(self) -> None:
-        kinesis = boto3.client("kinesis", endpoint_url=self.endpoint)
+        kinesis = boto3.client("kinesis", endpoint_url=self.kinesis_url)
         portion: list[bytes] = []
         until_ms = 0
         for record in records(_profile(_now_ms(), self.duplicates)):
