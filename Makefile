@@ -11,7 +11,7 @@ INSTALLED := .venv/.installed
 
 .PHONY: help
 help: ## Explain the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: replay
 replay: $(INSTALLED) ## Set up, and replay the recording that ships with the project
@@ -20,6 +20,14 @@ replay: $(INSTALLED) ## Set up, and replay the recording that ships with the pro
 .PHONY: test
 test: $(INSTALLED) ## Set up, and run all tests
 	$(BIN)/pytest
+
+.PHONY: faults
+faults: $(INSTALLED) ## Kill, cut and refuse everything on real servers, and write docs/reliability.md (some minutes)
+	$(BIN)/python -m tests.faults
+
+.PHONY: test-containers
+test-containers: $(INSTALLED) ## The loop's tests on containers of Valkey and an AWS emulator (needs Docker, else skips)
+	$(BIN)/pytest -rs tests/containers --containers
 
 .PHONY: check
 check: $(INSTALLED) ## Lint, formatting and strict types
@@ -30,6 +38,10 @@ check: $(INSTALLED) ## Lint, formatting and strict types
 .PHONY: bench
 bench: $(INSTALLED) ## Measure replay beside other engines, on 2 million records made on the spot
 	$(BIN)/python -m bench
+
+.PHONY: bench-live
+bench-live: $(INSTALLED) ## Measure from the write in Kinesis to the key in Valkey, and each part of the way
+	$(BIN)/python -m bench.live
 
 .PHONY: install
 install: $(INSTALLED) ## Only set up

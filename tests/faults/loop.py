@@ -115,6 +115,8 @@ class Loop:
         self._variables = patch.dict(os.environ, VARIABLES)
         self._variables.start()
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
+        actuator.logger.setLevel(logging.CRITICAL)
+        local_trigger.logger.setLevel(logging.CRITICAL)
         self._aws = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self._aws.start()
         host, port = self._aws.get_host_and_port()
@@ -129,8 +131,9 @@ class Loop:
         self._recording = patch.object(actuator, "apply_lease", self._apply)
         self._recording.start()
         self._stop, self._feeding = threading.Event(), threading.Event()
-        self._threads = [threading.Thread(target=self._act, daemon=True) for _ in range(2)]
-        for thread in self._threads:
+        self._feeder: threading.Thread | None = None
+        self._actuators = [threading.Thread(target=self._act, daemon=True) for _ in range(2)]
+        for thread in self._actuators:
             thread.start()
         self._write_settings()
         return self
@@ -138,12 +141,10 @@ class Loop:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        if self.job is not None:
-            self.job.kill()
-            self.job.wait()
-        for thread in self._threads:
-            thread.join()
+        self._feeding.set()
+        if self.job is not None and self.job.poll() is None:
+            self.kill_job()
+        self.end_actuators()
         self._recording.stop()
         self.proxy.close()
         self.cache.terminate()
@@ -196,10 +197,16 @@ class Loop:
         self.cache = ValkeyServer(port=self.cache_port, config={"appendonly": "yes", "dir": str(self.directory)})
         self.cache.start()
 
+    def end_actuators(self) -> None:
+        """As by a deployment that was taken back."""
+        self._stop.set()
+        for thread in self._actuators:
+            thread.join()
+
     def feed(self) -> None:
         """Begin the stream, at the pace at which things happen."""
-        self._threads.append(threading.Thread(target=self._feed, daemon=True))
-        self._threads[-1].start()
+        self._feeder = threading.Thread(target=self._feed, daemon=True)
+        self._feeder.start()
 
     def begin(self, fault: str) -> None:
         """A fault begins."""
@@ -232,8 +239,9 @@ class Loop:
 
     def end(self) -> list[Row]:
         """End the stream, wait until all that was decided is done, and tell what came of each fault."""
+        assert self._feeder is not None
         self._feeding.set()
-        self._threads[-1].join()
+        self._feeder.join()
         settings = parse_settings(SETTINGS.encode(), "faults")
         unique = list(dict.fromkeys(self.sent))
         expected = {action["action_id"]: action for action in judge([unique], settings).actions}
@@ -273,7 +281,9 @@ class Loop:
         owner = Redis(port=self.cache_port)
         issued = []
         for entry in owner.scan_iter("headroom:suspended:*"):
-            action = json.loads(str(owner.execute_command("GET", entry), "utf-8"))
+            value = owner.get(entry)
+            assert isinstance(value, bytes)
+            action = json.loads(value)
             ends_ms = owner.pexpiretime(entry)
             if not 0 < ends_ms <= action["not_after_ms"]:
                 issued.append(action["issued_at_ms"])
