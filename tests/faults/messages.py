@@ -121,14 +121,15 @@ def _two_actuators(loop: Loop) -> Expected:
 
 
 def _all_dead(loop: Loop) -> Expected:
-    actions = [suspend(f"left-{number}", lease_ms=1_500) for number in range(5)]
+    actions = [suspend(f"left-{number}", lease_ms=8_000) for number in range(5)]
     for action in actions:
         _send_action(loop, action)
     deadline_s = time.monotonic() + _PATIENCE_S
     while len(loop.effects) < len(actions) and time.monotonic() < deadline_s:
         time.sleep(0.02)
     loop.end_actuators()
-    time.sleep(2)
+    ends_ms = max(action.not_after_ms for action in actions)
+    time.sleep(max(0, ends_ms - now_ms()) / 1_000 + 0.5)
     owner = Redis(port=loop.cache_port)
     left = [action for action in actions if owner.exists(lease_key(action.table, action.partition_key))]
     owner.close()
