@@ -27,7 +27,7 @@ faults: $(INSTALLED) ## Kill, cut and refuse everything on real servers, and wri
 
 .PHONY: test-containers
 test-containers: $(INSTALLED) ## The loop's tests on containers of Valkey and an AWS emulator (needs Docker, else skips)
-	$(BIN)/pytest -rs tests/containers --containers
+	HEADROOM_CONTAINERS=1 $(BIN)/pytest -rs tests/containers
 
 .PHONY: check
 check: $(INSTALLED) ## Lint, formatting and strict types

@@ -117,15 +117,9 @@ class Loop:
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
         actuator.logger.setLevel(logging.CRITICAL)
         local_trigger.logger.setLevel(logging.CRITICAL)
-        self._aws = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        self._aws.start()
-        host, port = self._aws.get_host_and_port()
-        self.endpoint = f"http://{host}:{port}"
-        self._kinesis, self.kinesis_url = serve()
+        self.serve()
         self.queue_url = prepare(self.kinesis_url, self.endpoint)
         self.sqs = FaultySqs(self.endpoint)
-        self.cache_port = free_port()
-        self.start_cache()
         self.proxy = TcpProxy(self.cache_port)
         os.environ["HEADROOM_CACHE_URL"] = f"redis://127.0.0.1:{self.proxy.port}"
         self._recording = patch.object(actuator, "apply_lease", self._apply)
@@ -147,11 +141,27 @@ class Loop:
         self.end_actuators()
         self._recording.stop()
         self.proxy.close()
-        self.cache.terminate()
         self.sqs.close()
+        self.end_servers()
+        self._variables.stop()
+
+    # What it runs on.
+
+    def serve(self) -> None:
+        """Start what is not ours: SQS, Kinesis and the cache."""
+        self._aws = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        self._aws.start()
+        host, port = self._aws.get_host_and_port()
+        self.endpoint = f"http://{host}:{port}"
+        self._kinesis, self.kinesis_url = serve()
+        self.cache_port = free_port()
+        self.start_cache()
+
+    def end_servers(self) -> None:
+        """End them."""
+        self.cache.terminate()
         self._aws.stop()
         self._kinesis.shutdown()
-        self._variables.stop()
 
     # What is done to it.
 
