@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,11 @@ def has_docker() -> bool:
 
 
 @pytest.fixture
-def engine() -> Iterator[None]:
+def engine() -> None:
     if os.environ.get("HEADROOM_CONTAINERS") != "1":
         pytest.skip("images are only pulled by `make test-containers`")
     if not has_docker():
         pytest.skip("no Docker engine answers on this machine")
-    yield
 
 
 class ContainerLoop(Loop):
