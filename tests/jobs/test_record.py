@@ -63,7 +63,8 @@ def record_until(stream: TestStream, directory: Path, records: int, **bounds: in
     def note(recorded: Recorded) -> None:
         seen[0] = recorded.records
 
-    limits = Bounds(**{"until_ms": None, "ends_ms": None, "rotate_ms": LONG_MS, "rotate_bytes": 1 << 40} | bounds)
+    unbounded: dict[str, Any] = {"until_ms": None, "ends_ms": None, "rotate_ms": LONG_MS, "rotate_bytes": 1 << 40}
+    limits = Bounds(**unbounded | bounds)
     return record(stream.config(out_of_orderness_ms=0), directory, limits, is_stopped=is_stopped, on_progress=note)
 
 
@@ -206,7 +207,7 @@ def headroom(*arguments: str | Path, **environment: str) -> Any:
 def test_the_command_records_for_a_while_and_says_what_it_has(url: str, tmp_path: Path) -> None:
     stream = TestStream(url, shards=2)
     stream.put(events(0, 100))
-    arguments = ["record", stream.name, tmp_path / "day", "--endpoint-url", url, "--region", REGION]
+    arguments: list[str | Path] = ["record", stream.name, tmp_path / "day", "--endpoint-url", url, "--region", REGION]
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     finished = headroom(*arguments, "--from", "trim_horizon", "--duration", "3s", **keys)
     assert (finished.returncode, finished.stderr) == (0, "")
@@ -217,7 +218,7 @@ def test_the_command_records_for_a_while_and_says_what_it_has(url: str, tmp_path
 def test_ctrl_c_finishes_the_files(url: str, tmp_path: Path) -> None:
     stream = TestStream(url, shards=2)
     stream.put(events(0, 100))
-    command = [HEADROOM, "record", stream.name, tmp_path, "--endpoint-url", url, "--region", REGION]
+    command: list[str | Path] = [HEADROOM, "record", stream.name, tmp_path, "--endpoint-url", url, "--region", REGION]
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     with Popen([*command, "--from", "trim_horizon"], stdout=PIPE, stderr=PIPE, text=True, env=keys) as process:
         ends_s = monotonic() + 30
@@ -240,14 +241,15 @@ def test_mistakes_are_told_in_a_sentence(url: str, tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "a.txt").write_text("")
     home = {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
-    for arguments, environment, code, said in [
+    cases: list[tuple[list[str | Path], dict[str, str], int, str]] = [
         ([*at, "nothing", tmp_path / "a"], keys, 1, "stream nothing: no such stream"),
         ([*at, "nothing", tmp_path / "b"], home, 1, "no AWS credentials were found"),
         (["nothing", tmp_path / "c"], keys | home, 1, "no AWS Region is set"),
         ([*at, "nothing", tmp_path / "taken"], keys, 2, "a.txt"),
         ([*at, "nothing", tmp_path / "d", "--from", "yesterday"], keys, 2, "neither latest"),
         (["--endpoint-url", "nowhere", "--region", REGION, "nothing", tmp_path / "e"], keys, 1, "endpoint"),
-    ]:
+    ]
+    for arguments, environment, code, said in cases:
         finished = headroom("record", *arguments, **environment)
         assert (finished.returncode, "Traceback" in finished.stderr) == (code, False), finished.stderr
         assert said in finished.stderr
