@@ -1,7 +1,7 @@
 """How many records a second the Python Kinesis source reads, and which of source and emulator is the limit.
 
-`python -m bench.kinesis_source` fills the tests' Kinesis server with records of 1 KB, and reads them again: the bytes of
-the answers alone, with boto3, with the source's client, with the source's subtask, and as a Flink job in both execution
+`python -m bench.kinesis_source` fills the tests' Kinesis server with records of 1 KB, and reads them: the bytes of the
+answers alone, with boto3, with the source's client, with the source's subtask, and as a Flink job in both execution
 modes. The server runs in a process of its own, on the machine's other cores.
 """
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter, process_time, time_ns
 from typing import Any, Final
 
@@ -216,7 +217,7 @@ def main() -> None:
         }
         sys.stdout.write("| read with | records/s | records per second of processor time |\n|---|---|---|\n")
         for way, read in ways.items():
-            sys.stdout.write(measured(way, lambda read=read: read(url)).line() + "\n")
+            sys.stdout.write(measured(way, partial(read, url)).line() + "\n")
             sys.stdout.flush()
         for mode in ExecutionMode:
             subprocess.run([sys.executable, "-m", "bench.kinesis_source", url, mode.value], check=True)  # noqa: S603
