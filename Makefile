@@ -43,6 +43,10 @@ bench: $(INSTALLED) ## Measure replay beside other engines, on 2 million records
 bench-live: $(INSTALLED) ## Measure from the write in Kinesis to the key in Valkey, and each part of the way
 	$(BIN)/python -m bench.live
 
+.PHONY: bench-kinesis
+bench-kinesis: $(INSTALLED) ## Measure how many records a second the Python Kinesis source reads
+	$(BIN)/python -m bench.kinesis_source
+
 .PHONY: install
 install: $(INSTALLED) ## Only set up
 

@@ -13,6 +13,7 @@ from jobs.doctor_command import doctor
 from jobs.generate.command import generate
 from jobs.inspect_command import inspect
 from jobs.options import EXIT_FAILED
+from jobs.record_command import record
 from jobs.replay_command import replay
 from jobs.run_command import run
 from jobs.up_command import up
@@ -38,7 +39,7 @@ def cli() -> None:
     """  # noqa: D301 - click looks for the character that the escape stands for
 
 
-for command in (replay, inspect, generate, config, run, up, doctor):
+for command in (replay, inspect, generate, config, record, run, up, doctor):
     cli.add_command(command)
 
 

@@ -93,6 +93,7 @@ def capacity(
     Exit status: 0 after --duration, 1 when the job failed too often, 2 for a mistake in the command or a setting,
     130 when it was interrupted.
     """  # noqa: D301 - click looks for the character that the escape stands for
+    from connectors.kinesis.client import KinesisError
     from jobs.capacity.live import missing_settings
 
     settings = open_settings(config_file)
@@ -122,7 +123,9 @@ def capacity(
                 duration_s=duration_s,
                 on_state=_Told(),
             )
-        except JobFailedError as error:
+        except KinesisError as error:
+            refuse([str(error)])
+        except (JobFailedError, OSError) as error:
             refuse([str(error)], EXIT_FAILED)
     if interrupted.is_set():
         raise KeyboardInterrupt

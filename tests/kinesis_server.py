@@ -311,6 +311,11 @@ class _QuickServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that was killed is no error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
 
 def serve() -> tuple[_QuickServer, str]:
     """A server in threads of this process, and its address."""

@@ -184,6 +184,12 @@ class Subtask:
             self._marked_ms = self._low_water_ms
             yield self._read_records.mark(self._low_water_ms)
 
+    def arrived_until_ms(self) -> int:
+        """The arrival time before which everything is read, in all shards; `NO_TIME_MS` while that is not known."""
+        if self._slots_to_come != set() or self._listed is None:
+            return NO_TIME_MS
+        return min((shard.progress.cursor_ms for shard in self._holding()), default=NO_TIME_MS)
+
     # What there is to read.
 
     def _discover(self) -> None:
@@ -364,7 +370,7 @@ class Subtask:
     def _tell_gap(self, gap: Gap) -> Iterable[Row]:
         self._counts.count("retention_gaps")
         log.error(
-            "shard %s: what arrived between %d and %d (ms of the epoch), if anything, was dropped by the stream before it"
+            "shard %s: what arrived between %d and %d (ms of the epoch), if anything, the stream dropped before it"
             " was read: it is older than the stream's retention",
             gap.shard_id,
             gap.after_ms,
@@ -378,7 +384,7 @@ class Subtask:
         """Raise the low-water mark to what all shards together promise, if that is known."""
         if self._slots_to_come != set() or self._listed is None:
             return
-        holding = [shard for shard in self._shards.values() if shard.begun and not self._is_succeeded(shard)]
+        holding = self._holding()
         if holding:
             low_water_ms = min(map(_low_water_of, holding))
         elif self._subtasks == 1:
@@ -386,6 +392,10 @@ class Subtask:
         else:
             low_water_ms = self._clock_ms() - self._config.margin_ms - self._config.out_of_orderness_ms
         self._low_water_ms = max(self._low_water_ms, low_water_ms)
+
+    def _holding(self) -> list[OpenShard]:
+        """The shards from which there is more to come, or from whose children, where nothing is known of those."""
+        return [shard for shard in self._shards.values() if shard.begun and not self._is_succeeded(shard)]
 
     def _is_succeeded(self, shard: OpenShard) -> bool:
         """Whether a shard is read to its end and those who go on from there hold the low-water mark in its place."""

@@ -349,7 +349,7 @@ def test_records_dropped_before_they_were_read_are_counted_and_logged(
     assert after.events == list(range(3_000, 3_005))
     assert after.counted.numbers["retention_gaps"] == 1
     assert f"gap {shard_id(0)}" in [row[3] for row in after.rows]
-    assert "dropped by the stream before it was read" in caplog.text
+    assert "the stream dropped before it was read" in caplog.text
     assert shard_id(0) in caplog.text
 
 

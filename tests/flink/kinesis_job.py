@@ -64,7 +64,10 @@ def main(arguments: dict[str, Any]) -> None:
     for name, value in options.items():
         configuration.set_string(name, value)
     environment.streams.configure(configuration)
-    config = KinesisConfig(STREAM, REGION, arguments["url"], OLDEST, poll_interval_ms=50, discovery_interval_ms=300)
+    # The margin keeps time from going on by the clock while something is killed: what is late here is so by an error.
+    config = KinesisConfig(
+        STREAM, REGION, arguments["url"], OLDEST, poll_interval_ms=50, discovery_interval_ms=300, margin_ms=3_600_000
+    )
     subtasks = arguments["subtasks"]
     rows = kinesis_table(environment.streams, environment.tables, config, ReadEvents(), COLUMNS, subtasks=subtasks)
     events = environment.tables.to_data_stream(rows.where(rows.n >= 0))
