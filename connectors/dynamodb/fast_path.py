@@ -6,6 +6,7 @@ with the weight of what differs between its images. Otherwise the images are wei
 is broken in that part of the images that need not be weighed is not seen, and neither is a wrong `SizeBytes` beside it.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -43,6 +44,7 @@ from connectors.dynamodb.typed_record import (
 _LONGEST_TEXT_IN_NO_DOUBT: Final = MAX_PARTITION_KEY_BYTES // 4  # characters have up to 4 bytes
 _NO_SETTINGS: Final = TableSchema(partition_key=None)
 _NULL_BYTES: Final = len(b"null")
+_EVENT_ID: Final = re.compile(rb'"eventID"\s*:\s*"([^"\\]+)"')
 
 
 class WriteCost(NamedTuple):
@@ -138,6 +140,16 @@ def peek_time_ms(record: bytes) -> int | None:
     except UNUSUAL:
         outcome = parse_change(record, {})
         return None if isinstance(outcome, Ignored) else outcome.at_ms
+
+
+def event_id(record: bytes) -> bytes | None:
+    """What identifies a change however often it comes; None where the record does not say.
+
+    Nothing else in a sound record looks like this: an attribute of that name has a type before its value, and quotes
+    within a text are escaped.
+    """
+    found = _EVENT_ID.search(record)
+    return found[1] if found else None
 
 
 def written_at_ms(stream_record: StreamRecord) -> int:
