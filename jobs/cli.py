@@ -16,6 +16,7 @@ from jobs.options import EXIT_FAILED
 from jobs.record_command import record
 from jobs.replay_command import replay
 from jobs.run_command import run
+from jobs.spot_command import spot
 from jobs.up_command import up
 from jobs.usage.command import usage
 
@@ -41,7 +42,7 @@ def cli() -> None:
     """  # noqa: D301 - click looks for the character that the escape stands for
 
 
-for command in (replay, inspect, generate, usage, config, record, run, up, doctor):
+for command in (replay, inspect, generate, usage, config, record, run, up, doctor, spot):
     cli.add_command(command)
 
 

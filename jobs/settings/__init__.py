@@ -17,6 +17,7 @@ from jobs.settings.model import (
     WindowKind,
     WindowSettings,
 )
+from jobs.settings.spot import MarketSettings, SignalSettings, SpotSettings
 
 __all__ = [
     "DecodeSettings",
@@ -25,8 +26,11 @@ __all__ = [
     "LeaseSettings",
     "LimitRule",
     "LimitsSettings",
+    "MarketSettings",
     "Settings",
     "SettingsError",
+    "SignalSettings",
+    "SpotSettings",
     "SqsSettings",
     "TableSettings",
     "UsageSettings",
