@@ -582,7 +582,7 @@ def test_any_tables_are_settings_or_mistakes_told_in_one_line_each(tables: dict[
     outcome = read_settings(tables)
     if isinstance(outcome, Mistakes):
         assert outcome.problems
-        assert all(problem.isprintable() for problem in outcome.problems)
+        assert all(str(problem).isprintable() for problem in outcome.problems)
 
 
 @UNHURRIED
