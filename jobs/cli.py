@@ -12,6 +12,7 @@ from jobs.config_command import config
 from jobs.generate.command import generate
 from jobs.inspect_command import inspect
 from jobs.options import EXIT_FAILED
+from jobs.package.command import package
 from jobs.replay_command import replay
 
 _EXIT_INTERRUPTED: Final = 130
@@ -33,7 +34,7 @@ def cli() -> None:
     """  # noqa: D301 - click looks for the character that the escape stands for
 
 
-for command in (replay, inspect, generate, config):
+for command in (replay, inspect, generate, config, package):
     cli.add_command(command)
 
 

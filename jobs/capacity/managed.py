@@ -1,0 +1,55 @@
+"""The capacity job on Managed Service for Apache Flink: settings from property groups, ends chosen by them. I/O."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from pyflink.table import DataTypes, Schema, TableDescriptor
+from pyflink.table.expressions import col, concat
+
+from connectors.recordings.files import RecordingError, find_recordings
+from jobs.application_properties import application_properties
+from jobs.capacity.job import build, recorded_source
+from jobs.capacity.replay import plan_lanes
+from jobs.execution import ExecutionMode
+from jobs.runtime import managed_environment
+from jobs.settings import Settings
+from jobs.settings.properties import PropertiesError, from_groups
+
+RECORDING_GROUP: Final = "package.check"
+"""A group with the keys `recording` and `out`: the job reads that file and writes what it decides as lines there."""
+
+
+def main() -> None:
+    """Build the job that the application's properties ask for, and start it."""
+    try:
+        groups = application_properties()
+        settings = from_groups(groups)
+        if RECORDING_GROUP not in groups:
+            raise PropertiesError([f"no source: give a group {RECORDING_GROUP} with the keys recording and out"])
+        run_on_recording(groups[RECORDING_GROUP], settings)
+    except (PropertiesError, RecordingError) as error:
+        # One line each in the application's log, which is where an operator looks.
+        sys.exit(str(error))
+
+
+def run_on_recording(ends: Mapping[str, str], settings: Settings) -> None:
+    """Run the job over a recording to its end; `headroom package check` looks at what it wrote.
+
+    Raises:
+        PropertiesError: The ends are not named.
+        RecordingError: There is no such recording.
+    """
+    missing = [key for key in ("recording", "out") if not ends.get(key)]
+    if missing:
+        raise PropertiesError([f"group {RECORDING_GROUP}, key {key}: missing" for key in missing])
+    files = find_recordings([Path(ends["recording"])])
+    environment = managed_environment(ExecutionMode.PROCESS)
+    lanes = plan_lanes(files, environment.streams.get_parallelism())
+    outcomes = build(environment, recorded_source(environment, lanes, settings), settings)
+    lines = TableDescriptor.for_connector("filesystem").format("raw").option("path", ends["out"])
+    schema = Schema.new_builder().column("line", DataTypes.STRING()).build()
+    environment.tables.create_temporary_table("outcome_lines", lines.schema(schema).build())
+    told = outcomes.select(concat(col("kind"), " ", col("line")).alias("line"))
+    told.execute_insert("outcome_lines").wait()
