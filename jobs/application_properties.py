@@ -13,6 +13,10 @@ PROPERTIES_VARIABLE: Final = "HEADROOM_APPLICATION_PROPERTIES"
 """Names another file, for `headroom package check` where nothing can be put in the place of the usual one."""
 
 
+CHECK_GROUP: Final = "package.check"
+"""A group with the keys `recording` and `out`: a job reads that file and writes what it decides as lines there."""
+
+
 def application_properties() -> Groups:
     """The property groups of the application that this process belongs to.
 

@@ -82,7 +82,7 @@ def to_properties(file: Path) -> None:
     Examples:
       headroom config to-properties headroom.toml
       headroom config to-properties headroom.toml > application_properties.json
-    """  # noqa: D301 - click looks for the character that the escape stands for
+    """
     try:
         groups = to_groups(_settings(file))
     except PropertiesError as error:
@@ -103,7 +103,7 @@ def from_properties(file: Path) -> None:
     
     Examples:
       headroom config from-properties application_properties.json > headroom.toml
-    """  # noqa: D301 - click looks for the character that the escape stands for
+    """
     try:
         settings = from_groups(parse_json(file.read_bytes()))
     except OSError as error:

@@ -3,13 +3,12 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 from pyflink.table import DataTypes, Schema, TableDescriptor
 from pyflink.table.expressions import col, concat
 
 from connectors.recordings.files import RecordingError, find_recordings
-from jobs.application_properties import application_properties
+from jobs.application_properties import CHECK_GROUP, application_properties
 from jobs.capacity.job import build, recorded_source
 from jobs.capacity.replay import plan_lanes
 from jobs.execution import ExecutionMode
@@ -17,18 +16,15 @@ from jobs.runtime import managed_environment
 from jobs.settings import Settings
 from jobs.settings.properties import PropertiesError, from_groups
 
-RECORDING_GROUP: Final = "package.check"
-"""A group with the keys `recording` and `out`: the job reads that file and writes what it decides as lines there."""
-
 
 def main() -> None:
     """Build the job that the application's properties ask for, and start it."""
     try:
         groups = application_properties()
         settings = from_groups(groups)
-        if RECORDING_GROUP not in groups:
-            raise PropertiesError([f"no source: give a group {RECORDING_GROUP} with the keys recording and out"])
-        run_on_recording(groups[RECORDING_GROUP], settings)
+        if CHECK_GROUP not in groups:
+            raise PropertiesError([f"no source: give a group {CHECK_GROUP} with the keys recording and out"])
+        run_on_recording(groups[CHECK_GROUP], settings)
     except (PropertiesError, RecordingError) as error:
         # One line each in the application's log, which is where an operator looks.
         sys.exit(str(error))
@@ -43,7 +39,7 @@ def run_on_recording(ends: Mapping[str, str], settings: Settings) -> None:
     """
     missing = [key for key in ("recording", "out") if not ends.get(key)]
     if missing:
-        raise PropertiesError([f"group {RECORDING_GROUP}, key {key}: missing" for key in missing])
+        raise PropertiesError([f"group {CHECK_GROUP}, key {key}: missing" for key in missing])
     files = find_recordings([Path(ends["recording"])])
     environment = managed_environment(ExecutionMode.PROCESS)
     lanes = plan_lanes(files, environment.streams.get_parallelism())

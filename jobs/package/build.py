@@ -177,4 +177,3 @@ def _require_size(target: str, what: str, found: int, most: int) -> None:
         mib = 1024**2
         message = f"{target}: {found / mib:.1f} MiB {what}; AWS allows {most / mib:.0f} MiB"
         raise BuildError(message)
-

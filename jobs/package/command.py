@@ -4,11 +4,14 @@ from pathlib import Path
 
 import click
 
-from jobs.options import EXIT_FAILED, refuse
-from jobs.package.build import BuildError, Built, build
+from jobs.options import EXIT_FAILED, open_settings, refuse
+from jobs.package.build import PROJECT_ROOT, BuildError, Built, build
+from jobs.package.check import CheckError, check
+from jobs.package.flink_environment import EnvironmentMissingError
 from jobs.package.lock import LockError
 from jobs.package.targets import TARGETS
 from jobs.package.wheels import WheelError, kept_wheels
+from jobs.settings.properties import PropertiesError
 
 _MIB = 1024**2
 
@@ -75,6 +78,59 @@ def _builder(name: str) -> click.Command:
 
 for each in TARGETS:
     package.add_command(_builder(each))
+
+
+@package.command("check")
+@click.argument("file", metavar="ZIP", type=click.Path(path_type=Path))
+@click.option(
+    "--recording",
+    metavar="PATH",
+    type=click.Path(path_type=Path, exists=True),
+    default=PROJECT_ROOT / "tests" / "recordings" / "conversations.jsonl.gz",
+    show_default="the recording that ships with the project",
+    help="What a job reads.",
+)
+@click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    default=PROJECT_ROOT / "examples" / "conversations.toml",
+    show_default="the settings for that recording",
+    help="Settings, which the job gets as property groups.",
+)
+@click.option(
+    "--python",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="The Python 3.12 to check with; without it, one is looked for.",
+)
+def check_command(file: Path, recording: Path, config_file: Path, python: Path | None) -> None:
+    """Run what is in ZIP as AWS would, with only that on the path, to a result.
+
+    ZIP is unpacked into an empty directory. A job runs on Flink's local cluster under Python 3.12, reads its settings
+    from the property file of Managed Service for Apache Flink, and can write to nothing but the temporary directory.
+    Lambdas are loaded the same way. The first time, an environment with Flink is made, about 1 GB.
+
+    
+    Exit status: 0 when ZIP ran to a result; 1 when it did not, or there is nothing to run it in; 2 when a setting or a
+    path is wrong.
+
+    
+    Examples:
+      headroom package capacity && headroom package check packages/capacity.zip
+      headroom package check packages/capacity.zip --recording day.jsonl.gz --config headroom.toml
+    """
+    settings = open_settings(config_file)
+    try:
+        checked = check(file, recording, settings, python, lambda line: click.echo(line, err=True))
+    except (CheckError, EnvironmentMissingError) as error:
+        refuse([str(error)], EXIT_FAILED)
+    except PropertiesError as error:
+        refuse(error.problems)
+    told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(checked.outcomes.items()))
+    click.echo(f"{file}: {checked.name} ran to a result in {checked.wall_s:.0f} s: {told}")
+    click.echo(f"  {checked.python}, held by {checked.how}")
 
 
 def _tell(built: Built) -> None:

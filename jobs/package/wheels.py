@@ -1,4 +1,4 @@
-"""Wheels for another machine than this: fetched by pip, held to the hashes of the lock file, kept for the next time. I/O."""
+"""Wheels for another machine than this: fetched by pip, held to the hashes of the lock file, and kept. I/O."""
 
 import hashlib
 import importlib.util

@@ -69,7 +69,9 @@ def test_settings_written_as_property_groups_read_back_equal(written: Settings) 
 def test_every_setting_goes_across() -> None:
     # The example has all settings; uncommented, its rules and tables too.
     uncommented = example_file().replace("\n#[", "\n[").replace("exempt = false", "")
-    lines = [line.removeprefix("#") if line.startswith("#") and " = " in line else line for line in uncommented.split("\n")]
+    lines = [
+        line.removeprefix("#") if line.startswith("#") and " = " in line else line for line in uncommented.split("\n")
+    ]
     written = settings("\n".join(line for line in lines if not line.startswith("# ")))
     keys = {f"{group}.{key}" for group, entries in to_groups(written).items() for key in entries}
     for setting in schema.settings():
@@ -183,15 +185,20 @@ def test_a_file_that_is_none_of_property_groups_is_refused(content: bytes, probl
         parse_json(content)
 
 
+def found(groups: dict[str, dict[str, str]]) -> tuple[str, ...]:
+    try:
+        from_groups(groups)
+    except PropertiesError as error:
+        return error.problems
+    return ()
+
+
 @UNHURRIED
 @given(any_settings())
 def test_no_mistake_in_a_value_is_more_than_a_problem(written: Settings) -> None:
     groups = to_groups(written)
     broken: dict[str, dict[str, str]] = {group: dict.fromkeys(entries, "[") for group, entries in groups.items()}
-    try:
-        from_groups(broken)
-    except PropertiesError as error:
-        assert all(problem.isprintable() for problem in error.problems)
+    assert all(problem.isprintable() for problem in found(broken))
 
 
 def run(*arguments: Any) -> Result:
