@@ -9,6 +9,13 @@ from typing import Final
 _AT: Final = (1980, 1, 1, 0, 0, 0)
 _READABLE_FILE: Final = 0o100644 << 16
 _UNIX: Final = 3
+_ENTRY_BYTES: Final = 30 + 46
+_END_BYTES: Final = 22
+
+
+def zip_bytes(files: Mapping[str, bytes]) -> int:
+    """How large the zip of these files is: what is stored, and for each its name and a header at both ends."""
+    return _END_BYTES + sum(len(content) + _ENTRY_BYTES + 2 * len(name.encode()) for name, content in files.items())
 
 
 def write_zip(path: Path, files: Mapping[str, bytes]) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from packaging.utils import canonicalize_name
 
-from jobs.package.archive import write_zip
+from jobs.package.archive import write_zip, zip_bytes
 from jobs.package.lock import closure, parse_lock
 from jobs.package.reach import PACKAGES, Reached, reached_from
 from jobs.package.sbom import Component, bill_of_materials, manifest, sha256
@@ -108,15 +108,14 @@ def _write(
     files |= {name: text.encode() for name, text in described.items()}
     unzipped_bytes = sum(map(len, files.values()))
     _require_size(target.name, "unzipped", unzipped_bytes, target.most_unzipped_bytes)
+    _require_size(target.name, "zipped", zip_bytes(files), target.most_zip_bytes)
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{target.name}.zip"
     write_zip(path, files)
-    zip_bytes = path.stat().st_size
-    _require_size(target.name, "zipped", zip_bytes, target.most_zip_bytes)
     for name, text in described.items():
         (out / f"{target.name}.{name}").write_text(text, encoding="utf-8")
     versions = {each.name: each.version for each in components}
-    return Built(path, sha256(path.read_bytes()), zip_bytes, unzipped_bytes, versions)
+    return Built(path, sha256(path.read_bytes()), zip_bytes(files), unzipped_bytes, versions)
 
 
 def _entries(target: Target) -> list[str]:

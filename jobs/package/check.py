@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import tempfile
 import zipfile
@@ -152,6 +153,7 @@ def _flink_command(environment: FlinkEnvironment, options: Mapping[str, str]) ->
     jar = ("--jarfile", options["jarfile"]) if "jarfile" in options else ()
     return (
         *(str(environment.flink()), "run", "--target", "local", "--parallelism", str(_PARALLELISM)),
+        f"-Dtaskmanager.numberOfTaskSlots={_PARALLELISM}",
         *("--python", options["python"], "--pyFiles", options["pyFiles"], *jar),
         *("--pyExecutable", interpreter, "--pyClientExecutable", interpreter),
     )
@@ -210,6 +212,7 @@ def _run(confined: Confined, work: Path, variables: Mapping[str, str], on_progre
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that all of it can be ended at once
         )
         try:
             while process.poll() is None:
@@ -225,7 +228,7 @@ def _run(confined: Confined, work: Path, variables: Mapping[str, str], on_progre
                     continue
         finally:
             if process.poll() is None:
-                process.terminate()
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         output.seek(0)
         said = [line.strip() for line in output.read().splitlines() if line.strip()]

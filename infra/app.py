@@ -1,0 +1,73 @@
+"""The application: `python -m infra.app` writes its templates. `make synth` calls it."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Final
+
+import aws_cdk as cdk
+from cdk_nag import AwsSolutionsChecks
+
+from infra.capacity import CapacityStack
+from infra.deployment import Capability, Deployment, DeploymentError, read_deployment
+from infra.findings import explain
+from infra.flink_application import PackageMissingError
+from infra.shared import SharedStack
+from infra.spot import SpotStack
+from infra.usage import UsageStack
+from jobs.settings import SettingsError
+from jobs.settings.properties import PropertiesError
+
+_EXIT_FAILED: Final = 1
+_EXIT_USAGE: Final = 2
+_STACKS: Final = {Capability.CAPACITY: CapacityStack, Capability.USAGE: UsageStack, Capability.SPOT: SpotStack}
+
+
+def application(deployment: Deployment, out: Path) -> cdk.App:
+    """The stacks of the capabilities that are deployed, and the one that they share."""
+    app = cdk.App(outdir=str(out), analytics_reporting=False)
+    shared = SharedStack(app, f"{deployment.name}-shared", deployment)
+    stacks = [shared]
+    for capability in sorted(deployment.capabilities):
+        stacks.append(_STACKS[capability](app, f"{deployment.name}-{capability}", deployment, shared))
+    for stack in stacks:
+        cdk.Tags.of(stack).add("application", deployment.name)
+        explain(stack)
+    cdk.Aspects.of(app).add(AwsSolutionsChecks(verbose=True))
+    return app
+
+
+def main() -> int:
+    """Write the templates, or say what is wrong; gives back the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.app",
+        description="Write CloudFormation templates, without an AWS account.",
+        epilog="Example: python -m infra.app infra/deployment.toml --out infra/cdk.out",
+    )
+    parser.add_argument("deployment", type=Path, nargs="?", help="a deployment file; without it, all at its defaults")
+    parser.add_argument("--out", type=Path, default=Path("infra/cdk.out"), help="where the templates go")
+    arguments = parser.parse_args()
+    try:
+        deployment = read_deployment(arguments.deployment) if arguments.deployment else Deployment()
+        assembly = application(deployment, arguments.out).synth()
+    except (DeploymentError, SettingsError, PropertiesError) as error:
+        print("\n".join(f"infra: {problem}" for problem in error.problems), file=sys.stderr)  # noqa: T201
+        return _EXIT_USAGE
+    except PackageMissingError as error:
+        print(f"infra: {error}", file=sys.stderr)  # noqa: T201
+        return _EXIT_FAILED
+    findings = [
+        f"{stack.stack_name}: {message.id}: {message.entry.data}"
+        for stack in assembly.stacks
+        for message in stack.messages
+        if message.level.value in ("error", "warning")
+    ]
+    for finding in findings:
+        print(f"infra: {finding}", file=sys.stderr)  # noqa: T201
+    for stack in assembly.stacks:
+        print(f"{stack.stack_name}: {stack.template_full_path}")  # noqa: T201
+    return _EXIT_FAILED if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
