@@ -10,6 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from infra.dashboard import add_capacity, dashboard
 from infra.deployment import Capability, Deployment
 from infra.flink_application import FlinkApplication, package, read_stream
 from infra.parts import (
@@ -116,9 +117,11 @@ class CapacityStack(cdk.Stack):
                 what="Changes did not reach the stream, which counts them as nothing.",
                 action=action,
             )
+        shown = dashboard(self, name, job=self.job, stream=shared.changes, queues={"actions": actions})
+        add_capacity(shown, self.job)
         cdk.CfnOutput(self, "CacheAddress", value=f"{cache.address}:{CACHE_PORT}")
-        cdk.CfnOutput(self, "CacheClients", value=cache.clients.security_group_id)
-        cdk.CfnOutput(self, "ReaderUser", value=cache.reader)
+        cdk.CfnOutput(self, "CacheClientsGroup", value=cache.clients.security_group_id)
+        cdk.CfnOutput(self, "CacheReaderUser", value=cache.reader)
 
 
 class _Cache:

@@ -1,18 +1,69 @@
 """Findings of cdk-nag's AwsSolutions pack that stand, each with the reason why."""
 
+from dataclasses import dataclass
 from typing import Final
 
-from cdk_nag import NagPackSuppression, NagSuppressions
-from constructs import Construct, IConstruct
+from cdk_nag import NagPackSuppression, NagSuppressions, RegexAppliesTo
+from constructs import Construct
 
-# By the end of the path of the resource that they are for, and the finding.
-_STANDING: Final = (
-    (
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A finding that stands on the constructs whose path ends in `at`; of a wildcard, only the one that matches."""
+
+    at: str
+    finding: str
+    reason: str
+    wildcard: str | None = None
+
+
+_DESCRIBES: Final = "Calls that describe know no narrower resource; nothing that changes anything is among them."
+_TAGGED: Final = (
+    "What will be launched or changed has no name yet when the policy is written. Every statement that has this wildcard "
+    "asks for a tag or a launch template; tests/infra holds what must be denied."
+)
+_LOG_GROUPS: Final = "logs:DescribeLogGroups knows no narrower resource, and tells names only."
+_FLEET: Final = ("ScanCandidates", "CreateSpot", "SwapInstance", "ReplaceInterrupted", "ReapOrphans")
+_LAUNCHED: Final = "ec2:<AWS::Region>:(<AWS::AccountId>)?:[a-z-]+\\/\\*"
+_GROUPS: Final = "autoscaling:.*:autoScalingGroup:\\*:autoScalingGroupName\\/\\*"
+
+STANDING: Final = (
+    Standing("/Changes", "AwsSolutions-KDS3", "One key for all, with its own policy and rotation, is what is wanted."),
+    Standing("/Events", "AwsSolutions-KDS3", "One key for all, with its own policy and rotation, is what is wanted."),
+    Standing(
+        "/EventsUndelivered", "AwsSolutions-SQS3", "A dead-letter queue itself, of EventBridge, which cdk-nag overlooks."
+    ),
+    Standing(
+        "RolePolicy",
         "AwsSolutions-IAM5",
-        ("Action::", "Resource::"),
-        "Wildcards that are left: calls that describe have no narrower resource; resources that are not there yet when "
-        "the policy is written (instances, volumes, network interfaces, log streams, objects of the ledger) are bounded "
-        "by a tag, a launch template, or a prefix. tests/infra holds what must be denied.",
+        "The service-linked role of DynamoDB's stream destinations, whose name AWS chooses.",
+        "role\\/aws-service-role\\/kinesisreplication",
+    ),
+    Standing("RolePolicy", "AwsSolutions-IAM5", _LOG_GROUPS, "log-group:\\*$"),
+    Standing(
+        "RolePolicy",
+        "AwsSolutions-IAM5",
+        "CDK's own function for custom resources, whose log group has a name that CDK chooses.",
+        "log-group:\\/aws\\/lambda\\/\\*$",
+    ),
+    Standing(
+        "/SuspendRolePolicy",
+        "AwsSolutions-IAM5",
+        "Lambda's network interfaces have no names beforehand. The function itself is denied all of EC2.",
+        "^Resource::\\*$",
+    ),
+    *(Standing(f"/{name}RolePolicy", "AwsSolutions-IAM5", _DESCRIBES, "^Resource::\\*$") for name in _FLEET),
+    *(Standing(f"/{name}RolePolicy", "AwsSolutions-IAM5", _TAGGED, _LAUNCHED) for name in _FLEET),
+    *(Standing(f"/{name}RolePolicy", "AwsSolutions-IAM5", _TAGGED, _GROUPS) for name in _FLEET),
+    Standing(
+        "/JobRolePolicy",
+        "AwsSolutions-IAM5",
+        "Files of the ledger, whose names follow from their content; bounded by the prefix.",
+        "\\/ledger\\/\\*$",
+    ),
+    *(
+        Standing(f"/{name}", "AwsSolutions-L1", "The package is built for Python 3.12 and checked with it, as Flink is.")
+        for name in ("Suspend", *_FLEET)
     ),
 )
 
@@ -20,22 +71,10 @@ _STANDING: Final = (
 def explain(stack: Construct) -> None:
     """Put the reasons beside the resources that they are for."""
     for construct in stack.node.find_all():
-        for suffix, finding, reason in _AT:
-            if construct.node.path.endswith(suffix):
-                NagSuppressions.add_resource_suppressions(
-                    construct, [NagPackSuppression(id=finding, reason=reason)], apply_to_children=True
-                )
-
-
-_DEAD_LETTERS: Final = "It is a dead-letter queue itself; an alarm tells of the first message in it."
-_CUSTOM_RESOURCE: Final = "CDK's own function for custom resources; its runtime comes with the version of CDK."
-
-_AT: Final = (
-    ("/EventsUndelivered", "AwsSolutions-SQS3", _DEAD_LETTERS),
-    ("/AccessLogs", "AwsSolutions-S1", "It is the bucket that access logs go to."),
-)
-
-
-def is_construct(value: object) -> bool:
-    """Whether something can carry a suppression."""
-    return isinstance(value, IConstruct)
+        # The policy of a role is a construct in the role: "<name>Role/Policy".
+        path = construct.node.path.replace("Role/Policy", "RolePolicy")
+        for each in STANDING:
+            if path.endswith(each.at):
+                wildcards = [RegexAppliesTo(regex=f"/{each.wildcard}/")] if each.wildcard else None
+                suppression = NagPackSuppression(id=each.finding, reason=each.reason, applies_to=wildcards)
+                NagSuppressions.add_resource_suppressions(construct, [suppression], apply_to_children=True)

@@ -8,14 +8,14 @@ import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kinesis as kinesis
-from aws_cdk import aws_kinesisanalytics as analytics
+from aws_cdk import aws_kinesisanalyticsv2 as analytics
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3_assets as assets
 from constructs import Construct
 
 from infra.deployment import Capability, Deployment
-from infra.parts import alarm, allow, retention, role, use_key
+from infra.parts import alarm, allow, depend_on_policy, retention, role, use_key
 from jobs.settings.load import load_settings
 from jobs.settings.properties import to_groups
 
@@ -92,7 +92,7 @@ class FlinkApplication(Construct):
             [*statements, *_own(code, log_group)],
             ArnLike={"aws:SourceArn": _application_arn(self.application_name)},
         )
-        self.application = analytics.CfnApplicationV2(
+        self.application = analytics.CfnApplication(
             self,
             "Application",
             application_name=self.application_name,
@@ -101,9 +101,8 @@ class FlinkApplication(Construct):
             service_execution_role=self.role.role_arn,
             application_configuration=_configuration(code, _groups(deployment, ends), deployment.kpus[capability]),
         )
-        policy = self.node.find_child("JobPolicy").node.default_child
-        self.application.add_dependency(policy)
-        analytics.CfnApplicationCloudWatchLoggingOptionV2(
+        depend_on_policy(self.application, self.role)
+        analytics.CfnApplicationCloudWatchLoggingOption(
             self,
             "Logging",
             application_name=self.application.ref,

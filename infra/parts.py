@@ -57,8 +57,14 @@ def role(scope: Construct, name: str, service: str, statements: Sequence[iam.Pol
     if service == "lambda.amazonaws.com":
         principal = iam.ServicePrincipal(service)  # Lambda gives no source when it assumes a function's role
     made = iam.Role(scope, f"{name}Role", assumed_by=principal)
-    iam.Policy(scope, f"{name}Policy", statements=list(statements), roles=[made])
+    iam.Policy(made, "Policy", statements=list(statements), roles=[made])
     return made
+
+
+def depend_on_policy(resource: cdk.CfnResource, made: iam.IRole) -> None:
+    """Make a resource wait for what its role may do; that it waits for the role follows from its naming it."""
+    policy = made.node.find_child("Policy").node.default_child
+    resource.add_override("DependsOn", [cdk.Stack.of(resource).get_logical_id(policy)])
 
 
 def use_key(key: kms.IKey, actions: Sequence[str], service: str) -> iam.PolicyStatement:
@@ -198,7 +204,8 @@ def function(
         removal_policy=cdk.RemovalPolicy.RETAIN,
     )
     own_logs = allow(["logs:CreateLogStream", "logs:PutLogEvents"], [log_group.log_group_arn])
-    return lambda_.Function(
+    own_role = role(scope, name, "lambda.amazonaws.com", [*statements, own_logs])
+    made = lambda_.Function(
         scope,
         name,
         runtime=lambda_.Runtime.PYTHON_3_12,
@@ -207,9 +214,11 @@ def function(
         code=code,
         environment={"POWERTOOLS_METRICS_NAMESPACE": "Headroom", **environment},
         environment_encryption=key,
-        role=role(scope, name, "lambda.amazonaws.com", [*statements, own_logs]),
+        role=own_role,
         log_group=log_group,
         timeout=cdk.Duration.seconds(timeout_s),
         memory_size=512,
         **more,
     )
+    depend_on_policy(made.node.default_child, own_role)
+    return made

@@ -112,10 +112,11 @@ def _send_changes(scope: Construct, table: str, stream: kinesis.Stream) -> None:
             [f"arn:{cdk.Aws.PARTITION}:logs:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}:log-group:/aws/lambda/*"],
         ),
     ]
-    custom_resources.AwsCustomResource(
+    own_role = role(scope, f"ChangesOf{table}", "lambda.amazonaws.com", statements)
+    made = custom_resources.AwsCustomResource(
         scope,
         f"ChangesOf{table}",
-        role=role(scope, f"ChangesOf{table}", "lambda.amazonaws.com", statements),
+        role=own_role,
         install_latest_aws_sdk=False,
         on_create=custom_resources.AwsSdkCall(
             service="DynamoDB",
@@ -130,3 +131,4 @@ def _send_changes(scope: Construct, table: str, stream: kinesis.Stream) -> None:
             ignore_error_codes_matching="ResourceNotFoundException|ValidationException",
         ),
     )
+    made.node.add_dependency(own_role.node.find_child("Policy"))

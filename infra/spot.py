@@ -13,6 +13,7 @@ from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.dashboard import dashboard
 from infra.deployment import Capability, Deployment
 from infra.fleet_policies import change_groups, end_own_instances, keep_tags, launch, look
 from infra.flink_application import FlinkApplication, package, read_stream
@@ -119,6 +120,8 @@ class SpotStack(cdk.Stack):
             period=cdk.Duration.minutes(1), statistic="Maximum"
         )
         alarm(self, "EventsLag", lag, above=30_000, what="Events of EC2 are read late.", action=self._action)
+        queues = {"actions": self.actions, "spot creator": self.creator, "instance swapper": self.swapper}
+        dashboard(self, name, job=self.job, stream=self.events, queues=queues)
 
     def _queue(self, name: str, *, fifo: bool = False) -> QueuePair:
         pair = queue_pair(self, name, self._key, fifo=fifo, function_timeout_s=_FUNCTION_TIMEOUT_S)

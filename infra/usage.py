@@ -6,6 +6,7 @@ from aws_cdk import aws_glue as glue
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from infra.dashboard import dashboard
 from infra.deployment import Capability, Deployment
 from infra.flink_application import FlinkApplication, read_stream
 from infra.ledger_table import COLUMNS, PARTITIONS, projection
@@ -67,6 +68,7 @@ class UsageStack(cdk.Stack):
                 },
             },
         )
+        dashboard(self, name, job=self.job, stream=shared.changes, queues={})
         cdk.CfnOutput(self, "LedgerLocation", value=location)
 
 
