@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -10,9 +11,8 @@ from aws_cdk import aws_lambda as lambda_
 from cdk_nag import AwsSolutionsChecks
 
 from infra.capacity import CapacityStack
-from infra.deployment import Capability, Deployment, DeploymentError, read_deployment
+from infra.deployment import Capability, Deployment, DeploymentError, PackageMissingError, read_deployment
 from infra.findings import explain
-from infra.flink_application import PackageMissingError
 from infra.shared import SharedStack
 from infra.spot import SpotStack
 from infra.usage import UsageStack
@@ -21,7 +21,11 @@ from jobs.settings.properties import PropertiesError
 
 _EXIT_FAILED: Final = 1
 _EXIT_USAGE: Final = 2
-_STACKS: Final = {Capability.CAPACITY: CapacityStack, Capability.USAGE: UsageStack, Capability.SPOT: SpotStack}
+_STACKS: Final[dict[Capability, Callable[..., cdk.Stack]]] = {
+    Capability.CAPACITY: CapacityStack,
+    Capability.USAGE: UsageStack,
+    Capability.SPOT: SpotStack,
+}
 
 # Access logs by a bucket policy in place of access control lists, and policies without repetition.
 _CONTEXT: Final = {
@@ -37,7 +41,7 @@ def application(deployment: Deployment, out: Path) -> cdk.App:
     """The stacks of the capabilities that are deployed, and the one that they share."""
     app = cdk.App(outdir=str(out), analytics_reporting=False, context=_CONTEXT)
     shared = SharedStack(app, f"{deployment.name}-shared", deployment)
-    stacks = [shared]
+    stacks: list[cdk.Stack] = [shared]
     for capability in sorted(deployment.capabilities):
         stacks.append(_STACKS[capability](app, f"{deployment.name}-{capability}", deployment, shared))
     if deployment.reads_changes:
@@ -47,6 +51,16 @@ def application(deployment: Deployment, out: Path) -> cdk.App:
         explain(stack)
     cdk.Aspects.of(app).add(AwsSolutionsChecks(verbose=True))
     return app
+
+
+def findings_of(assembly: cdk.cx_api.CloudAssembly) -> list[str]:
+    """What cdk-nag and CDK itself find wrong, one line each."""
+    return [
+        f"{stack.stack_name}: {message.id}: {message.entry.data}".strip()
+        for stack in assembly.stacks
+        for message in stack.messages
+        if message.level.name in ("ERROR", "WARNING")
+    ]
 
 
 def _without_repeated_dependencies(shared: SharedStack) -> None:
@@ -75,12 +89,7 @@ def main() -> int:
     except PackageMissingError as error:
         print(f"infra: {error}", file=sys.stderr)  # noqa: T201
         return _EXIT_FAILED
-    findings = [
-        f"{stack.stack_name}: {message.id}: {message.entry.data}"
-        for stack in assembly.stacks
-        for message in stack.messages
-        if message.level.name in ("ERROR", "WARNING")
-    ]
+    findings = findings_of(assembly)
     for finding in findings:
         print(f"infra: {finding}", file=sys.stderr)  # noqa: T201
     for stack in assembly.stacks:

@@ -11,8 +11,8 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from infra.dashboard import add_capacity, dashboard
-from infra.deployment import Capability, Deployment
-from infra.flink_application import FlinkApplication, package, read_stream
+from infra.deployment import Capability, Deployment, package
+from infra.flink_application import FlinkApplication, read_stream
 from infra.parts import (
     alarm,
     alarm_on_dead_letters,
@@ -62,7 +62,7 @@ class CapacityStack(cdk.Stack):
             },
             alarm_action=action,
         )
-        name_senders(actions.queue, [self.job.role])
+        name_senders(actions.queue, [self.job.role], deployment.operator_role_arns)
         network = _network(self, deployment, key)
         cache = _Cache(self, deployment, key, network)
         self.actuator = function(
@@ -92,7 +92,9 @@ class CapacityStack(cdk.Stack):
             report_batch_item_failures=True,
         )
         alarm_on_dead_letters(self, "ActionsUnhandled", actions, action)
-        age = actions.queue.metric_approximate_age_of_oldest_message(period=cdk.Duration.minutes(1), statistic="Maximum")
+        age = actions.queue.metric_approximate_age_of_oldest_message(
+            period=cdk.Duration.minutes(1), statistic="Maximum"
+        )
         alarm(self, "ActionsWaiting", age, above=60, periods=3, what="Suspensions wait to be applied.", action=action)
         lag = shared.changes.metric_get_records_iterator_age_milliseconds(
             period=cdk.Duration.minutes(1), statistic="Maximum"
@@ -186,7 +188,7 @@ class _Cache:
     @property
     def address(self) -> str:
         """The host that clients connect to."""
-        return self._cache.attr_endpoint_address
+        return str(self._cache.attr_endpoint_address)
 
     def connect(self, user: str) -> cdk.aws_iam.PolicyStatement:
         """The right to log in as a user."""
@@ -196,13 +198,18 @@ class _Cache:
 def _network(scope: Construct, deployment: Deployment, key: cdk.aws_kms.IKey) -> ec2.IVpc:
     """The one that is named, else one without a way in or out: Lambda polls the queue and takes logs from outside."""
     if given := deployment.network:
-        return ec2.Vpc.from_vpc_attributes(
+        named = ec2.Vpc.from_vpc_attributes(
             scope,
             "Network",
             vpc_id=given.vpc_id,
             availability_zones=list(given.availability_zones),
             private_subnet_ids=list(given.subnet_ids),
         )
+        for subnet in named.private_subnets:
+            cdk.Annotations.of(subnet).acknowledge_warning(
+                "@aws-cdk/aws-ec2:noSubnetRouteTableId", "No route is added to a network that others own."
+            )
+        return named
     network = ec2.Vpc(
         scope,
         "Network",
@@ -221,10 +228,11 @@ def _network(scope: Construct, deployment: Deployment, key: cdk.aws_kms.IKey) ->
         "NetworkLogs",
         "vpc-flow-logs.amazonaws.com",
         [
+            allow(["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"], [log_group.log_group_arn]),
             allow(
-                ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"], [log_group.log_group_arn]
+                ["logs:DescribeLogGroups"],
+                [f"arn:{cdk.Aws.PARTITION}:logs:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}:log-group:*"],
             ),
-            allow(["logs:DescribeLogGroups"], [f"arn:{cdk.Aws.PARTITION}:logs:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}:log-group:*"]),
         ],
     )
     network.add_flow_log(
@@ -244,8 +252,8 @@ def _private(deployment: Deployment) -> ec2.SubnetSelection:
 def _network_interfaces() -> list[cdk.aws_iam.PolicyStatement]:
     """What Lambda needs of a function's role to put it into a network.
 
-    Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html, which lets the function itself be denied
-    these calls by `lambda:SourceFunctionArn`.
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html, which also has the key by which the
+    function itself is denied these calls.
     """
     actions = [
         "ec2:CreateNetworkInterface",

@@ -20,7 +20,7 @@ def counters_of(application: str, names: Sequence[str], statistic: str = "Sum") 
     """Metrics that a job publishes itself, added up over subtasks whatever dimensions the service gives them."""
     return [
         cloudwatch.MathExpression(
-            expression=f"SUM(SEARCH('{{AWS/KinesisAnalytics}} Application=\"{application}\" MetricName=\"{name}\"', "
+            expression=f'SUM(SEARCH(\'{{AWS/KinesisAnalytics}} Application="{application}" MetricName="{name}"\', '
             f"'{statistic}', 60))",
             label=name,
             period=_MINUTE,
@@ -35,7 +35,10 @@ def dashboard(
     """What every capability has: its stream, its job, its queues."""
     made = cloudwatch.Dashboard(scope, "Dashboard", dashboard_name=name)
     made.add_widgets(
-        _graph("Records in", [stream.metric_incoming_records(period=_MINUTE), stream.metric_get_records_success(period=_MINUTE)]),
+        _graph(
+            "Records in",
+            [stream.metric_incoming_records(period=_MINUTE), stream.metric_get_records_success(period=_MINUTE)],
+        ),
         _graph(
             "How late records are read, in milliseconds",
             [stream.metric_get_records_iterator_age_milliseconds(period=_MINUTE, statistic="Maximum")],
@@ -44,7 +47,10 @@ def dashboard(
             "The job's time, in milliseconds",
             [job.metric(each, "Maximum") for each in ("runningTime", "restartingTime", "failingTime")],
         ),
-        _graph("Restarts and failed checkpoints", [job.metric(each, "Maximum") for each in ("numRestarts", "numberOfFailedCheckpoints")]),
+        _graph(
+            "Restarts and failed checkpoints",
+            [job.metric(each, "Maximum") for each in ("numRestarts", "numberOfFailedCheckpoints")],
+        ),
         _graph("Checkpoints, in milliseconds", [job.metric("lastCheckpointDuration", "Maximum")]),
         _graph(
             "Processor and memory, in per cent",

@@ -55,6 +55,7 @@ class Deployment:
         network: Where the cache is.
         group_tag: Tag of the Auto Scaling groups, and of their launch templates, that may be changed.
         instance_role_arns: Roles of instances in these groups: no other can be passed on.
+        operator_role_arns: Roles of people who may put messages back into the queues from the dead-letter queues.
         kpus: Parallelism of each job, which is its number of KPUs.
         log_retention_days: How long logs are kept.
         dry_run: The actuators of Spot plan and change nothing.
@@ -69,6 +70,7 @@ class Deployment:
     network: Network | None = None
     group_tag: str = "AsgOptimiser"
     instance_role_arns: tuple[str, ...] = ()
+    operator_role_arns: tuple[str, ...] = ()
     kpus: dict[Capability, int] = field(default_factory=lambda: dict.fromkeys(Capability, 1))
     log_retention_days: int = 90
     dry_run: bool = True
@@ -77,6 +79,23 @@ class Deployment:
     def reads_changes(self) -> bool:
         """Whether a capability reads the changes of tables."""
         return bool(self.capabilities & {Capability.CAPACITY, Capability.USAGE})
+
+
+class PackageMissingError(FileNotFoundError):
+    """A zip that is to be deployed has not been built."""
+
+
+def package(deployment: Deployment, name: str) -> Path:
+    """The zip of a package.
+
+    Raises:
+        PackageMissingError: It has not been built.
+    """
+    path = deployment.packages / f"{name}.zip"
+    if not path.is_file():
+        message = f"{path}: not there; build it: headroom package {name} --out {deployment.packages}"
+        raise PackageMissingError(message)
+    return path
 
 
 def read_deployment(path: Path) -> Deployment:
@@ -115,6 +134,7 @@ def parse_deployment(document: dict[str, Any]) -> Deployment:
         network=reading.network(),
         group_tag=reading.text("group_tag", "AsgOptimiser", _TAG) or "",
         instance_role_arns=tuple(reading.texts("instance_role_arns", [], _ROLE_ARN)),
+        operator_role_arns=tuple(reading.texts("operator_role_arns", [], _ROLE_ARN)),
         kpus=reading.kpus(),
         log_retention_days=reading.number("log_retention_days", 90, _LONGEST_RETENTION_DAYS),
         dry_run=reading.flag("dry_run", default=True),

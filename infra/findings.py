@@ -19,7 +19,7 @@ class Standing:
 
 _DESCRIBES: Final = "Calls that describe know no narrower resource; nothing that changes anything is among them."
 _TAGGED: Final = (
-    "What will be launched or changed has no name yet when the policy is written. Every statement that has this wildcard "
+    "What will be launched or changed has no name yet when the policy is written. Every statement with this wildcard "
     "asks for a tag or a launch template; tests/infra holds what must be denied."
 )
 _LOG_GROUPS: Final = "logs:DescribeLogGroups knows no narrower resource, and tells names only."
@@ -31,7 +31,9 @@ STANDING: Final = (
     Standing("/Changes", "AwsSolutions-KDS3", "One key for all, with its own policy and rotation, is what is wanted."),
     Standing("/Events", "AwsSolutions-KDS3", "One key for all, with its own policy and rotation, is what is wanted."),
     Standing(
-        "/EventsUndelivered", "AwsSolutions-SQS3", "A dead-letter queue itself, of EventBridge, which cdk-nag overlooks."
+        "/EventsUndelivered",
+        "AwsSolutions-SQS3",
+        "A dead-letter queue itself, of EventBridge, which cdk-nag overlooks.",
     ),
     Standing(
         "RolePolicy",
@@ -62,7 +64,9 @@ STANDING: Final = (
         "\\/ledger\\/\\*$",
     ),
     *(
-        Standing(f"/{name}", "AwsSolutions-L1", "The package is built for Python 3.12 and checked with it, as Flink is.")
+        Standing(
+            f"/{name}", "AwsSolutions-L1", "The package is built for Python 3.12 and checked with it, as Flink is."
+        )
         for name in ("Suspend", *_FLEET)
     ),
 )

@@ -103,7 +103,10 @@ def launch(tag: str, instance_role_arns: Sequence[str]) -> list[iam.PolicyStatem
         ),
         allow(
             ["ec2:CreateTags"],
-            [_arn("ec2", each) for each in ("instance/*", "network-interface/*", "volume/*", "spot-instances-request/*")],
+            [
+                _arn("ec2", each)
+                for each in ("instance/*", "network-interface/*", "volume/*", "spot-instances-request/*")
+            ],
             {"StringEquals": {"ec2:CreateAction": "RunInstances"}},
             sid="TagWhileLaunching",
         ),

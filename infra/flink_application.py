@@ -1,7 +1,6 @@
 """A job on Managed Service for Apache Flink: application, role, logs, alarms."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 import aws_cdk as cdk
@@ -14,7 +13,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3_assets as assets
 from constructs import Construct
 
-from infra.deployment import Capability, Deployment
+from infra.deployment import Capability, Deployment, package
 from infra.parts import alarm, allow, depend_on_policy, retention, role, use_key
 from jobs.settings.load import load_settings
 from jobs.settings.properties import to_groups
@@ -23,23 +22,6 @@ RUNTIME: Final = "FLINK-2_3"
 _NAMESPACE: Final = "AWS/KinesisAnalytics"
 _MOST_KPUS_PER_PARALLELISM: Final = 1
 _MINUTE: Final = cdk.Duration.minutes(1)
-
-
-class PackageMissingError(FileNotFoundError):
-    """A zip that is to be deployed has not been built."""
-
-
-def package(deployment: Deployment, name: str) -> Path:
-    """The zip of a package.
-
-    Raises:
-        PackageMissingError: It has not been built.
-    """
-    path = deployment.packages / f"{name}.zip"
-    if not path.is_file():
-        message = f"{path}: not there; build it: headroom package {name} --out {deployment.packages}"
-        raise PackageMissingError(message)
-    return path
 
 
 def read_stream(stream: kinesis.IStream, key: kms.IKey) -> list[iam.PolicyStatement]:

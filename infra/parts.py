@@ -30,7 +30,7 @@ def retention(days: int) -> logs.RetentionDays:
 _UNIT_DAYS: Final = {"DAY": 1, "DAYS": 1, "WEEK": 7, "WEEKS": 7, "MONTH": 30, "MONTHS": 30, "YEAR": 365, "YEARS": 365}
 _NUMBERS: Final = dict(
     zip(
-        "ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE TEN THIRTEEN EIGHTEEN".split(),
+        ["ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE", "TEN", "THIRTEEN", "EIGHTEEN"],
         (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 18),
         strict=True,
     )
@@ -43,13 +43,18 @@ def _days(name: str) -> int:
 
 
 def allow(
-    actions: Sequence[str], resources: Sequence[str], conditions: Mapping[str, object] | None = None, sid: str | None = None
+    actions: Sequence[str],
+    resources: Sequence[str],
+    conditions: Mapping[str, object] | None = None,
+    sid: str | None = None,
 ) -> iam.PolicyStatement:
     """A statement that allows calls."""
     return iam.PolicyStatement(sid=sid, actions=list(actions), resources=list(resources), conditions=conditions or {})
 
 
-def role(scope: Construct, name: str, service: str, statements: Sequence[iam.PolicyStatement], **conditions: object) -> iam.Role:
+def role(
+    scope: Construct, name: str, service: str, statements: Sequence[iam.PolicyStatement], **conditions: object
+) -> iam.Role:
     """A role that one service of this account assumes, with one policy that says all it may do."""
     principal: iam.IPrincipal = iam.ServicePrincipal(
         service, conditions={"StringEquals": {"aws:SourceAccount": cdk.Aws.ACCOUNT_ID}, **conditions}
@@ -81,7 +86,9 @@ class QueuePair:
     dead_letters: sqs.Queue
 
 
-def queue_pair(scope: Construct, name: str, key: kms.IKey, *, fifo: bool, function_timeout_s: int = FUNCTION_TIMEOUT_S) -> QueuePair:
+def queue_pair(
+    scope: Construct, name: str, key: kms.IKey, *, fifo: bool, function_timeout_s: int = FUNCTION_TIMEOUT_S
+) -> QueuePair:
     """An encrypted queue with a dead-letter queue; both refuse whatever does not come by TLS."""
     dead_letters = sqs.Queue(
         scope,
@@ -109,9 +116,15 @@ def queue_pair(scope: Construct, name: str, key: kms.IKey, *, fifo: bool, functi
     return QueuePair(queue, dead_letters)
 
 
-def name_senders(queue: sqs.Queue, senders: Sequence[iam.IRole]) -> None:
-    """Let the queue take messages from these roles and from nobody else, whatever their own policies say."""
-    arns = [each.role_arn for each in senders]
+def name_senders(queue: sqs.Queue, senders: Sequence[iam.IRole], operators: Sequence[str]) -> None:
+    """Let the queue take messages from these roles and from nobody else, whatever their own policies say.
+
+    Args:
+        queue: The queue.
+        senders: Roles of jobs and functions.
+        operators: Roles of people who may put messages back that nobody could handle, which is sending too.
+    """
+    arns = [*(each.role_arn for each in senders), *operators]
     queue.add_to_resource_policy(
         iam.PolicyStatement(
             sid="NobodyElseSends",

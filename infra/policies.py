@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from infra.templates import PolicyDocument, read_templates
@@ -24,16 +25,18 @@ def told(policy: PolicyDocument) -> str:
 
 def main() -> int:
     """Print all policies; gives back the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m infra.policies", description="Print every policy in the templates.")
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.policies", description="Print every policy in the templates."
+    )
     parser.add_argument("folder", type=Path, nargs="?", default=Path("infra/cdk.out"), help="where `make synth` wrote")
     folder = parser.parse_args().folder
     templates = read_templates(folder)
     if not templates:
         print(f"infra: {folder}: no templates; make them: make synth", file=sys.stderr)  # noqa: T201
         return 1
-    for template in templates:
-        for policy in template.policies():
-            print(told(policy), end="\n\n")  # noqa: T201
+    policies = [told(policy) for template in templates for policy in template.policies()]
+    with suppress(BrokenPipeError):  # the reader has had enough
+        print("\n\n".join(policies), flush=True)  # noqa: T201
     return 0
 
 

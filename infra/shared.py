@@ -1,5 +1,7 @@
 """What several capabilities use: the key, the alarm topic, and the stream of changes."""
 
+from collections.abc import Sequence
+
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
@@ -37,8 +39,8 @@ class SharedStack(cdk.Stack):
         self.changes: kinesis.Stream | None = None
         if deployment.reads_changes:
             self.changes = encrypted_stream(self, "Changes", self.key)
-            for table in deployment.tables:
-                _send_changes(self, table, self.changes)
+            if deployment.tables:
+                _send_changes(self, deployment.tables, self.changes)
 
 
 def encrypted_stream(scope: Construct, name: str, key: kms.IKey) -> kinesis.Stream:
@@ -79,7 +81,14 @@ def _key(scope: Construct, name: str) -> kms.Key:
         iam.PolicyStatement(
             sid="LogGroups",
             principals=[iam.ServicePrincipal(f"logs.{cdk.Aws.REGION}.amazonaws.com")],
-            actions=["kms:Decrypt", "kms:Encrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey", "kms:DescribeKey"],
+            actions=[
+                "kms:Decrypt",
+                "kms:Encrypt",
+                "kms:ReEncryptFrom",
+                "kms:ReEncryptTo",
+                "kms:GenerateDataKey",
+                "kms:DescribeKey",
+            ],
             resources=["*"],
             conditions={"ArnLike": {"kms:EncryptionContext:aws:logs:arn": log_groups}},
         )
@@ -87,48 +96,52 @@ def _key(scope: Construct, name: str) -> kms.Key:
     return key
 
 
-def _send_changes(scope: Construct, table: str, stream: kinesis.Stream) -> None:
-    """Have a table that is there already send its changes; CloudFormation can do that only for tables of its own."""
-    table_arn = f"arn:{cdk.Aws.PARTITION}:dynamodb:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}:table/{table}"
-    parameters = {"TableName": table, "StreamArn": stream.stream_arn}
-    precision = {"EnableKinesisStreamingConfiguration": {"ApproximateCreationDateTimePrecision": "MICROSECOND"}}
-    identifier = custom_resources.PhysicalResourceId.of(f"changes-of-{table}")
-    statements = [
-        allow(
-            ["dynamodb:EnableKinesisStreamingDestination", "dynamodb:DisableKinesisStreamingDestination"], [table_arn]
-        ),
-        # DynamoDB makes these calls in the name of whoever switches it on.
-        # Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/kds_iam.html
-        allow(
-            ["kinesis:DescribeStream", "kinesis:PutRecord", "kinesis:PutRecords"], [stream.stream_arn]
-        ),
-        allow(
-            ["iam:CreateServiceLinkedRole"],
-            [f"arn:{cdk.Aws.PARTITION}:iam::{cdk.Aws.ACCOUNT_ID}:role/aws-service-role/kinesisreplication.dynamodb.amazonaws.com/*"],
-            {"StringEquals": {"iam:AWSServiceName": "kinesisreplication.dynamodb.amazonaws.com"}},
-        ),
-        allow(
-            ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
-            [f"arn:{cdk.Aws.PARTITION}:logs:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}:log-group:/aws/lambda/*"],
-        ),
-    ]
-    own_role = role(scope, f"ChangesOf{table}", "lambda.amazonaws.com", statements)
-    made = custom_resources.AwsCustomResource(
+def _send_changes(scope: Construct, tables: Sequence[str], stream: kinesis.Stream) -> None:
+    """Have tables that are there already send their changes; CloudFormation can do that only for tables of its own."""
+    account = f"{cdk.Aws.PARTITION}:dynamodb:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}"
+    replication = "kinesisreplication.dynamodb.amazonaws.com"
+    # One role, for all custom resources of a stack are served by one function.
+    own_role = role(
         scope,
-        f"ChangesOf{table}",
-        role=own_role,
-        install_latest_aws_sdk=False,
-        on_create=custom_resources.AwsSdkCall(
-            service="DynamoDB",
-            action="enableKinesisStreamingDestination",
-            parameters=parameters | precision,
-            physical_resource_id=identifier,
-        ),
-        on_delete=custom_resources.AwsSdkCall(
-            service="DynamoDB",
-            action="disableKinesisStreamingDestination",
-            parameters=parameters,
-            ignore_error_codes_matching="ResourceNotFoundException|ValidationException",
-        ),
+        "ChangesOfTables",
+        "lambda.amazonaws.com",
+        [
+            allow(
+                ["dynamodb:EnableKinesisStreamingDestination", "dynamodb:DisableKinesisStreamingDestination"],
+                [f"arn:{account}:table/{table}" for table in tables],
+            ),
+            # Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/kds_iam.html
+            allow(["kinesis:DescribeStream", "kinesis:PutRecord", "kinesis:PutRecords"], [stream.stream_arn]),
+            allow(
+                ["iam:CreateServiceLinkedRole"],
+                [f"arn:{cdk.Aws.PARTITION}:iam::{cdk.Aws.ACCOUNT_ID}:role/aws-service-role/{replication}/*"],
+                {"StringEquals": {"iam:AWSServiceName": replication}},
+            ),
+            allow(
+                ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
+                [f"arn:{cdk.Aws.PARTITION}:logs:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}:log-group:/aws/lambda/*"],
+            ),
+        ],
     )
-    made.node.add_dependency(own_role.node.find_child("Policy"))
+    for table in tables:
+        parameters = {"TableName": table, "StreamArn": stream.stream_arn}
+        precision = {"EnableKinesisStreamingConfiguration": {"ApproximateCreationDateTimePrecision": "MICROSECOND"}}
+        made = custom_resources.AwsCustomResource(
+            scope,
+            f"ChangesOf{table}",
+            role=own_role,
+            install_latest_aws_sdk=False,
+            on_create=custom_resources.AwsSdkCall(
+                service="DynamoDB",
+                action="enableKinesisStreamingDestination",
+                parameters=parameters | precision,
+                physical_resource_id=custom_resources.PhysicalResourceId.of(f"changes-of-{table}"),
+            ),
+            on_delete=custom_resources.AwsSdkCall(
+                service="DynamoDB",
+                action="disableKinesisStreamingDestination",
+                parameters=parameters,
+                ignore_error_codes_matching="ResourceNotFoundException|ValidationException",
+            ),
+        )
+        made.node.add_dependency(own_role.node.find_child("Policy"))

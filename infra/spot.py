@@ -14,9 +14,9 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.dashboard import dashboard
-from infra.deployment import Capability, Deployment
+from infra.deployment import Capability, Deployment, package
 from infra.fleet_policies import change_groups, end_own_instances, keep_tags, launch, look
-from infra.flink_application import FlinkApplication, package, read_stream
+from infra.flink_application import FlinkApplication, read_stream
 from infra.parts import (
     QueuePair,
     alarm,
@@ -262,9 +262,10 @@ class SpotStack(cdk.Stack):
             ],
             timeout_s=_SCAN_TIMEOUT_S,
         )
-        name_senders(self.actions.queue, [self.job.role])
-        name_senders(self.creator.queue, [_role(scan), _role(create), _role(replace)])
-        name_senders(self.swapper.queue, [_role(create), _role(swap), _role(replace), _role(reap)])
+        operators = self._deployment.operator_role_arns
+        name_senders(self.actions.queue, [self.job.role], operators)
+        name_senders(self.creator.queue, [_role(scan), _role(create), _role(replace)], operators)
+        name_senders(self.swapper.queue, [_role(create), _role(swap), _role(replace), _role(reap)], operators)
         self._run_every("Scan", scan, minutes=5)
         self._run_every("Reap", reap, minutes=10)
 
@@ -334,5 +335,3 @@ class SpotStack(cdk.Stack):
 def _role(made: lambda_.Function) -> iam.IRole:
     assert made.role is not None  # noqa: S101 - `function` gives each one of its own
     return made.role
-
-

@@ -18,6 +18,7 @@ _PSEUDO: Final = {
     "AWS::StackName": "stack",
     "AWS::NoValue": "",
 }
+_FUNCTIONS: Final = frozenset({"Ref", "Fn::GetAtt", "Fn::Join", "Fn::Sub", "Fn::ImportValue"})
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z0-9:.]+)\}")
 _IMPORTED: Final = re.compile(r":ExportsOutput(?:FnGetAtt|Ref)(.+?)(?:Arn)?[0-9A-F]{8}$")
 
@@ -48,22 +49,11 @@ class Template:
         """The value with an example in the place of each reference: `arn:...:<logical id>`, or the logical id."""
         if isinstance(value, list):
             return [self.filled(each) for each in value]
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) or not value:
             return value
-        if len(value) == 1:
-            (function, argument), *_ = value.items()
-            if function == "Ref":
-                return _PSEUDO.get(argument, argument)
-            if function == "Fn::GetAtt":
-                return self._attribute(*argument)
-            if function == "Fn::Join":
-                return argument[0].join(str(self.filled(each)) for each in argument[1])
-            if function == "Fn::Sub":
-                return _VARIABLE.sub(lambda found: str(_PSEUDO.get(found[1], found[1])), argument)
-            if function == "Fn::ImportValue":
-                name = self.filled(argument)
-                found = _IMPORTED.search(name)
-                return f"arn:aws:imported:{REGION}:{ACCOUNT}:{found[1] if found else name}"
+        (function, argument), *more = value.items()
+        if not more and function in _FUNCTIONS:
+            return self._called(function, argument)
         return {key: self.filled(each) for key, each in value.items()}
 
     def policies(self) -> Iterator[PolicyDocument]:
@@ -74,6 +64,21 @@ class Template:
                 for owner, document in documents:
                     statements = tuple(_listed(document["Statement"]))
                     yield PolicyDocument(self.stack, owner or name, kind, statements)
+
+    def _called(self, function: str, argument: Any) -> str:
+        match function:
+            case "Ref":
+                return str(_PSEUDO.get(argument, argument))
+            case "Fn::GetAtt":
+                return self._attribute(*argument)
+            case "Fn::Join":
+                return str(argument[0].join(str(self.filled(each)) for each in argument[1]))
+            case "Fn::Sub":
+                return _VARIABLE.sub(lambda found: str(_PSEUDO.get(found[1], found[1])), argument)
+            case _:
+                name = self.filled(argument)
+                found = _IMPORTED.search(name)
+                return f"arn:aws:imported:{REGION}:{ACCOUNT}:{found[1] if found else name}"
 
     def _attribute(self, name: str, attribute: str) -> str:
         kind = self.resources[name]["Type"]

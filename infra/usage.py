@@ -72,7 +72,9 @@ class UsageStack(cdk.Stack):
         cdk.CfnOutput(self, "LedgerLocation", value=location)
 
 
-def _bucket(scope: Construct, name: str, key: cdk.aws_kms.IKey | None, access_logs: s3.Bucket | None = None) -> s3.Bucket:
+def _bucket(
+    scope: Construct, name: str, key: cdk.aws_kms.IKey | None, access_logs: s3.Bucket | None = None
+) -> s3.Bucket:
     """A private bucket with versions that refuses whatever does not come by TLS; without a key, encrypted by S3's own.
 
     S3 can write access logs only into a bucket that is encrypted by its own key.
@@ -108,7 +110,7 @@ def _catalog(scope: Construct, name: str, location: str) -> None:
         database_name=database.ref,
         table_input={
             "name": "ledger",
-            "description": "Write capacity that partition keys consumed, by minute; columns named in lower_bounds are lower bounds",
+            "description": "Write capacity of partition keys by minute; what lower_bounds names is a lower bound",
             "tableType": "EXTERNAL_TABLE",
             "parameters": projection(location),
             "partitionKeys": [{"name": column, "type": kind} for column, kind in PARTITIONS],
@@ -121,5 +123,3 @@ def _catalog(scope: Construct, name: str, location: str) -> None:
             },
         },
     )
-
-

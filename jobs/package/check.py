@@ -208,7 +208,7 @@ def _run(confined: Confined, work: Path, variables: Mapping[str, str], on_progre
         process = subprocess.Popen(  # noqa: S603 - the package that the user asks to run
             confined.command,
             cwd=work / APPLICATION,
-            env=clean | confined.variables | variables,
+            env={**clean, **confined.variables, **variables},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

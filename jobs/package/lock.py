@@ -57,7 +57,7 @@ def closure(roots: Iterable[str], pinned: Mapping[str, Pinned]) -> dict[str, Pin
         LockError: A root is not pinned.
     """
     found: dict[str, Pinned] = {}
-    left = [canonicalize_name(root) for root in roots]
+    left: list[str] = [canonicalize_name(root) for root in roots]
     while left:
         name = left.pop()
         if name in found:

@@ -237,7 +237,8 @@ class _Reader:
 
 def _section(path: tuple[str, ...]) -> tuple[type[Section], Shape] | None:
     """The section that a group is for; one of many has its place in the keys."""
-    model, shape = Settings, Shape.TABLE
+    model: type[Section] = Settings
+    shape = Shape.TABLE
     for part in path:
         found = next((field for name, field in model.model_fields.items() if schema.toml_field(name) == part), None)
         inner = schema.nested(found) if found else None
