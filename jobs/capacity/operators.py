@@ -46,6 +46,17 @@ def table_schemas(settings: Settings) -> dict[str, TableSchema]:
     return {name: TableSchema(table.partition_key, table.transactional) for name, table in settings.tables.items()}
 
 
+def fast_path(settings: Settings) -> FastPath:
+    """The decoder that the settings ask for."""
+    return FastPath(table_schemas(settings), weigh_always=settings.decode.weigh_images is WeighImages.ALWAYS)
+
+
+def lane_settings(settings: Settings) -> LaneSettings:
+    """What summing up has to know of the settings."""
+    window = settings.window
+    return LaneSettings(window.step_ms, window.out_of_orderness_ms, settings.decode.future_tolerance_ms)
+
+
 class ReadLane(TableFunction):
     """Rows of a decoded stream from one of the lanes of a recording, a few chunks a turn.
 
@@ -80,17 +91,7 @@ class ReadLane(TableFunction):
                 return
 
     def _lane(self, number: int) -> Lane:
-        settings = self._settings
-        weigh_always = settings.decode.weigh_images is WeighImages.ALWAYS
-        return Lane(
-            self._lanes[number],
-            FastPath(table_schemas(settings), weigh_always=weigh_always),
-            LaneSettings(
-                settings.window.step_ms,
-                settings.window.out_of_orderness_ms,
-                settings.decode.future_tolerance_ms,
-            ),
-        )
+        return Lane(self._lanes[number], fast_path(self._settings), lane_settings(self._settings))
 
 
 class Decide(KeyedProcessFunction):

@@ -3,10 +3,13 @@
 from jobs.settings.load import SettingsError, load_settings
 from jobs.settings.model import (
     DecodeSettings,
+    KinesisReader,
+    KinesisSettings,
     LeaseSettings,
     LimitRule,
     LimitsSettings,
     Settings,
+    SqsSettings,
     TableSettings,
     WeighImages,
     WindowKind,
@@ -15,11 +18,14 @@ from jobs.settings.model import (
 
 __all__ = [
     "DecodeSettings",
+    "KinesisReader",
+    "KinesisSettings",
     "LeaseSettings",
     "LimitRule",
     "LimitsSettings",
     "Settings",
     "SettingsError",
+    "SqsSettings",
     "TableSettings",
     "WeighImages",
     "WindowKind",
