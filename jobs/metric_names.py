@@ -5,26 +5,37 @@ docs/operations.md lists them, the dashboard shows them; tests compare.
 
 from typing import Final
 
-FLINK_GROUP: Final = "kinesisanalytics"
-"""Metrics in this group are published to CloudWatch by the managed service.
-
-Source: https://docs.aws.amazon.com/managed-flink/latest/java/monitoring-metrics-custom.html
-"""
-
 CAPACITY: Final = {
     "events": "records read, of whatever outcome",
     "changes": "records that say what a write cost",
     "malformed": "records that could not be read",
     "ignored": "records that say plainly that they are something else",
     "late": "changes that came too late to suspend anyone",
+    "duplicates": "changes that came again while they could be in time",
     "size_mismatch": "changes whose images weigh something else than their record says",
     "suspensions": "leases given",
     "extensions": "leases made longer",
 }
-"""Counters of the capacity job: those of `summary.json` that can be added up."""
+"""Counters of the capacity job: the counts of `summary.json`, but for `partition_keys`, which a job that never ends
+would have to remember without end."""
 
 ACTION_DELAY: Final = "action_delay_ms"
-"""Of the capacity job, a distribution: from the step end of a decision, in event time, to the decision."""
+"""Of the capacity job, a distribution: from a decision, in event time, to its having been made."""
+
+LAG: Final = "lag_ms"
+"""Of the capacity job, a gauge: how far the newest change is behind now."""
+
+OUTBOX: Final = {
+    "sent": "actions that the queue accepted",
+    "expired": "actions that were past their end before they could be sent",
+    "refused": "actions that the queue refused for good",
+    "outages": "attempts to send that the queue gave no answer to",
+    "waiting": "actions that wait to be sent",
+}
+"""Metrics of the capacity job's way to its queue."""
+
+SOURCE_LAG: Final = "millisBehindLatest"
+"""Of a job's source, a gauge for each shard: how far reading is behind its end."""
 
 SUSPEND: Final = {
     "ActionsApplied": "leases put into the cache",

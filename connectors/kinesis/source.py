@@ -31,6 +31,7 @@ from connectors.kinesis.records import ReadRecords
 from connectors.kinesis.shards import SLOTS
 from connectors.kinesis.state import read_state, write_state
 from connectors.kinesis.subtask import POLLS_AT_A_TIME, Subtask
+from connectors.published_metrics import PUBLISHED
 
 
 def kinesis_table(
@@ -86,7 +87,7 @@ class _Metrics:
     """Counts as metrics of the operator; per shard, how far behind it is."""
 
     def __init__(self, group: MetricGroup) -> None:
-        self._group = group.add_group("kinesis")
+        self._group = group.add_group(PUBLISHED).add_group("kinesis")
         self._counters: dict[str, Any] = {}
 
     def count(self, name: str, number: int = 1) -> None:

@@ -23,17 +23,23 @@ from typing import Any, Final
 import msgspec
 from pyflink.common import Row
 from pyflink.datastream import ProcessFunction, RuntimeContext
-from pyflink.metrics import Counter
+from pyflink.metrics import Counter, Distribution
 
+from connectors.published_metrics import PUBLISHED
 from connectors.sqs.sink import EXPIRED, REFUSED, SENT
 from jobs.capacity.outcomes import OutcomeKind
 from jobs.capacity.reports import read_report
 from jobs.capacity.standing import Standing
+from jobs.metric_names import ACTION_DELAY, CAPACITY, LAG
 from jobs.settings import Settings
 
 STATUS_FILE: Final = "status.json"
 _STATUS_EVERY_S: Final = 1.0
-_COUNTED: Final = ("changes", "malformed", "ignored", "late", "duplicates", "size_mismatch")
+_COUNTED: Final = tuple(name for name in CAPACITY if not name.endswith("sions"))
+_METRIC_OF_DECISION: Final = {
+    OutcomeKind.SUSPENDED.value: "suspensions",
+    OutcomeKind.EXTENDED.value: "extensions",
+}
 # In a log, of each kind so many lines a minute at most; the metrics count all.
 _MOST_LOGGED: Final = 20
 _LOG_PERIOD_S: Final = 60.0
@@ -57,9 +63,10 @@ class Keep(ProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Prepare metrics and files."""
-        metrics = runtime_context.get_metrics_group().add_group("capacity")
-        names = (*_COUNTED, OutcomeKind.SUSPENDED.value, OutcomeKind.EXTENDED.value)
-        self._counters: dict[str, Counter] = {name: metrics.counter(name) for name in names}
+        metrics = runtime_context.get_metrics_group().add_group(PUBLISHED)
+        self._counters: dict[str, Counter] = {name: metrics.counter(name) for name in CAPACITY}
+        self._action_delay: Distribution = metrics.distribution(ACTION_DELAY)
+        metrics.gauge(LAG, lambda: self._standing.lag_ms(_now_ms()) or 0)
         self._standing = Standing(self._settings.window.step_ms)
         self._decided_at_ms: dict[str, int] = {}
         self._lines: Lines = DirectoryLines(self._directory) if self._directory else LoggedLines()
@@ -98,11 +105,13 @@ class Keep(ProcessFunction):
         self._standing.add_window(msgspec.json.decode(line))
 
     def _decision(self, kind: str, line: str) -> None:
-        self._counters[kind].inc()
+        self._counters[_METRIC_OF_DECISION[kind]].inc()
+        action = msgspec.json.decode(line)
+        self._action_delay.update(max(0, _now_ms() - action["issued_at_ms"]))
         self._standing.add_decision(kind)
         self._lines.add_text("shadow" if self._settings.shadow else "actions", line)
         if not self._settings.shadow and len(self._decided_at_ms) < _MOST_AWAITED:
-            self._decided_at_ms[msgspec.json.decode(line)["action_id"]] = _now_ms()
+            self._decided_at_ms[action["action_id"]] = _now_ms()
 
     def _delivery(self, kind: str, line: str) -> None:
         self._standing.add_delivery(kind)

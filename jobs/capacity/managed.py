@@ -10,6 +10,7 @@ from pyflink.table.expressions import col, concat
 from connectors.recordings.files import RecordingError, find_recordings
 from jobs.application_properties import CHECK_GROUP, application_properties
 from jobs.capacity.job import build, recorded_source
+from jobs.capacity.live import JOB_NAME, define, missing_settings
 from jobs.capacity.replay import plan_lanes
 from jobs.execution import ExecutionMode
 from jobs.runtime import managed_environment
@@ -22,12 +23,26 @@ def main() -> None:
     try:
         groups = application_properties()
         settings = from_groups(groups)
-        if CHECK_GROUP not in groups:
-            raise PropertiesError([f"no source: give a group {CHECK_GROUP} with the keys recording and out"])
-        run_on_recording(groups[CHECK_GROUP], settings)
+        if CHECK_GROUP in groups:
+            run_on_recording(groups[CHECK_GROUP], settings)
+        else:
+            run_on_streams(settings)
     except (PropertiesError, RecordingError) as error:
         # One line each in the application's log, which is where an operator looks.
         sys.exit(str(error))
+
+
+def run_on_streams(settings: Settings) -> None:
+    """Start the job from its stream to its queue.
+
+    Raises:
+        PropertiesError: The settings do not name them.
+    """
+    if missing := missing_settings(settings):
+        raise PropertiesError(missing)
+    environment = managed_environment(ExecutionMode.PROCESS)
+    define(environment, settings)
+    environment.streams.execute(JOB_NAME)
 
 
 def run_on_recording(ends: Mapping[str, str], settings: Settings) -> None:
