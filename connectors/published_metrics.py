@@ -1,4 +1,4 @@
-"""The group that a job's metrics are in, so that Managed Service for Apache Flink publishes them to CloudWatch. Pure."""
+"""The group of metrics that Managed Service for Apache Flink publishes to CloudWatch. Pure."""
 
 from typing import Final
 

@@ -10,7 +10,7 @@ from constructs import Construct
 
 from infra.flink_application import FlinkApplication
 from infra.parts import QueuePair
-from jobs.metric_names import ACTION_DELAY, CAPACITY, SUSPEND
+from jobs.metric_names import ACTION_DELAY, CAPACITY, LAG, OUTBOX, SOURCE_LAG, SUSPEND
 
 _WIDTH: Final = 12
 _MINUTE: Final = cdk.Duration.minutes(1)
@@ -18,10 +18,11 @@ _MINUTE: Final = cdk.Duration.minutes(1)
 
 def counters_of(application: str, names: Sequence[str], statistic: str = "Sum") -> list[cloudwatch.IMetric]:
     """Metrics that a job publishes itself, added up over subtasks whatever dimensions the service gives them."""
+    added_up = "MAX" if statistic == "Maximum" else "SUM"
     return [
         cloudwatch.MathExpression(
-            expression=f'SUM(SEARCH(\'{{AWS/KinesisAnalytics}} Application="{application}" MetricName="{name}"\', '
-            f"'{statistic}', 60))",
+            expression=f'{added_up}(SEARCH(\'{{AWS/KinesisAnalytics}} Application="{application}" '
+            f"MetricName=\"{name}\"', '{statistic}', 60))",
             label=name,
             period=_MINUTE,
         )
@@ -85,7 +86,11 @@ def add_capacity(made: cloudwatch.Dashboard, job: FlinkApplication) -> None:
     made.add_widgets(
         _graph("What was read", counters_of(application, [name for name in CAPACITY if not name.endswith("sions")])),
         _graph("What was decided", counters_of(application, [name for name in CAPACITY if name.endswith("sions")])),
-        _graph("Decided after, in milliseconds", counters_of(application, [ACTION_DELAY], "Maximum")),
+        _graph(
+            "How late decisions are, in milliseconds",
+            counters_of(application, [ACTION_DELAY, LAG, SOURCE_LAG], "Maximum"),
+        ),
+        _graph("What became of actions", counters_of(application, list(OUTBOX))),
         _graph("What the actuator did", [_lambda_metric(name) for name in SUSPEND if name.startswith("Actions")]),
         _graph(
             "From decision to cache, in milliseconds",

@@ -66,8 +66,8 @@ class Keep(ProcessFunction):
         metrics = runtime_context.get_metrics_group().add_group(PUBLISHED)
         self._counters: dict[str, Counter] = {name: metrics.counter(name) for name in CAPACITY}
         self._action_delay: Distribution = metrics.distribution(ACTION_DELAY)
-        metrics.gauge(LAG, lambda: self._standing.lag_ms(_now_ms()) or 0)
-        self._standing = Standing(self._settings.window.step_ms)
+        standing = self._standing = Standing(self._settings.window.step_ms)
+        metrics.gauge(LAG, lambda: standing.lag_ms(_now_ms()) or 0)
         self._decided_at_ms: dict[str, int] = {}
         self._lines: Lines = DirectoryLines(self._directory) if self._directory else LoggedLines()
         self._tell: dict[str, Callable[[str, str], None]] = {
