@@ -28,9 +28,9 @@ from pyflink.metrics import Counter, Distribution
 from connectors.published_metrics import PUBLISHED
 from connectors.sqs.sink import EXPIRED, REFUSED, SENT
 from jobs.capacity.outcomes import OutcomeKind
-from jobs.capacity.reports import read_report
 from jobs.capacity.standing import Standing
 from jobs.metric_names import ACTION_DELAY, CAPACITY, LAG
+from jobs.recorded.reports import read_report
 from jobs.settings import Settings
 
 STATUS_FILE: Final = "status.json"

@@ -17,10 +17,11 @@ from connectors.kinesis.source import kinesis_table
 from connectors.sqs.fifo import group_id
 from connectors.sqs.outbox import Message
 from connectors.sqs.sink import Destination, send_to_queue
+from jobs.capacity.decoded_stream import DECODED_COLUMNS, decoded_stream
 from jobs.capacity.job import build
 from jobs.capacity.keep import Keep
 from jobs.capacity.lane import LaneRow
-from jobs.capacity.operators import DECODED_COLUMNS, fast_path, lane_settings
+from jobs.capacity.operators import fast_path, lane_settings
 from jobs.capacity.outcomes import OutcomeKind
 from jobs.capacity.shard import read_batch
 from jobs.runtime import Environment
@@ -59,7 +60,7 @@ def kinesis_source(environment: Environment, settings: Settings) -> Table:
 def decide_and_send(environment: Environment, decoded: Table, settings: Settings, keep_in: Path | None) -> None:
     """Let the job decide on a decoded stream, send what it decides, and keep what it tells."""
     tables = environment.tables
-    outcomes = build(environment, decoded, settings)
+    outcomes = build(environment, decoded_stream(environment, decoded), settings)
     told = outcomes
     if settings.sqs.queue_url is not None and not settings.shadow:
         is_action = col("kind").in_(OutcomeKind.SUSPENDED.value, OutcomeKind.EXTENDED.value)

@@ -9,10 +9,11 @@ from pyflink.table.expressions import col, concat
 
 from connectors.recordings.files import RecordingError, find_recordings
 from jobs.application_properties import CHECK_GROUP, application_properties
-from jobs.capacity.job import build, recorded_source
+from jobs.capacity.job import build
 from jobs.capacity.live import JOB_NAME, define, missing_settings
-from jobs.capacity.replay import plan_lanes
+from jobs.capacity.recorded_stream import recorded_stream
 from jobs.execution import ExecutionMode
+from jobs.recorded.lanes import plan_lanes
 from jobs.runtime import managed_environment
 from jobs.settings import Settings
 from jobs.settings.properties import PropertiesError, from_groups
@@ -58,7 +59,7 @@ def run_on_recording(ends: Mapping[str, str], settings: Settings) -> None:
     files = find_recordings([Path(ends["recording"])])
     environment = managed_environment(ExecutionMode.PROCESS)
     lanes = plan_lanes(files, environment.streams.get_parallelism())
-    outcomes = build(environment, recorded_source(environment, lanes, settings), settings)
+    outcomes = build(environment, recorded_stream(environment, lanes, settings), settings)
     lines = TableDescriptor.for_connector("filesystem").format("raw").option("path", ends["out"])
     schema = Schema.new_builder().column("line", DataTypes.STRING()).build()
     environment.tables.create_temporary_table("outcome_lines", lines.schema(schema).build())

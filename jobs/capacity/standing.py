@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from jobs.capacity.reports import Counts, Report
+from jobs.recorded.reports import Counts, Report
 
 _MOST_HOTTEST: Final = 20
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from connectors.dynamodb.fast_path import FastPath, event_id
 from connectors.kinesis.records import KinesisRecord, ShardBatch
 from jobs.capacity.lane import LaneRow, LaneSettings
-from jobs.capacity.reports import Report, read_report
 from jobs.capacity.shard import read_batch
 from jobs.generate import Profile, records
 from jobs.generate.malformed import MalformedKind
+from jobs.recorded.reports import Report, read_report
 
 SETTINGS = LaneSettings(step_ms=5_000, out_of_orderness_ms=2_000, future_tolerance_ms=3_600_000)
 AT_MS = 1_800_000_000_000
