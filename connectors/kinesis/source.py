@@ -42,6 +42,7 @@ def kinesis_table(
     columns: Mapping[str, DataType],
     *,
     subtasks: int = 1,
+    uid: str = "kinesis",
 ) -> Table:
     """The rows that a job makes of a stream's records, as a table that never ends.
 
@@ -53,6 +54,7 @@ def kinesis_table(
         columns: The columns of its rows, each STRING or BIGINT.
         subtasks: How many read side by side, each its part of the stream's hash keys; at most `SLOTS`. It may differ
             from that of the checkpoint that the job is restored from. One keeps all shards in one order.
+        uid: Names the source in the job, and its state in checkpoints.
     """
     ticks = TableDescriptor.for_connector("datagen").schema(Schema.new_builder().column("tick", "INT").build())
     ticks = ticks.option("rows-per-second", "1").option("scan.parallelism", "1")
@@ -63,8 +65,8 @@ def kinesis_table(
         .flat_map(lambda _: keys, output_type=Types.INT())
         .key_by(lambda key: key, key_type=Types.INT())
         .process(ReadShards(config, read_records, keys, subtasks), output_type=row_type)
-        .name("kinesis")
-        .uid("kinesis")
+        .name(uid)
+        .uid(uid)
         .set_parallelism(subtasks)
         .set_max_parallelism(SLOTS)
     )

@@ -27,7 +27,8 @@ from pyflink.metrics import Counter, Distribution
 
 from connectors.published_metrics import PUBLISHED
 from connectors.sqs.sink import EXPIRED, REFUSED, SENT
-from jobs.capacity.outcomes import OutcomeKind
+from jobs.capacity.outcomes import SHADOWS, OutcomeKind
+from jobs.capacity.rules import uses_rules
 from jobs.capacity.standing import Standing
 from jobs.metric_names import ACTION_DELAY, CAPACITY, LAG
 from jobs.recorded.reports import read_report
@@ -39,6 +40,8 @@ _COUNTED: Final = tuple(name for name in CAPACITY if not name.endswith("sions"))
 _METRIC_OF_DECISION: Final = {
     OutcomeKind.SUSPENDED.value: "suspensions",
     OutcomeKind.EXTENDED.value: "extensions",
+    OutcomeKind.SHADOW_SUSPENDED.value: "suspensions",
+    OutcomeKind.SHADOW_EXTENDED.value: "extensions",
 }
 # In a log, of each kind so many lines a minute at most; the metrics count all.
 _MOST_LOGGED: Final = 20
@@ -75,6 +78,8 @@ class Keep(ProcessFunction):
             OutcomeKind.WINDOW: self._window,
             OutcomeKind.SUSPENDED: self._decision,
             OutcomeKind.EXTENDED: self._decision,
+            OutcomeKind.SHADOW_SUSPENDED: self._decision,
+            OutcomeKind.SHADOW_EXTENDED: self._decision,
             SENT: self._delivery,
             EXPIRED: self._delivery,
             REFUSED: self._delivery,
@@ -109,8 +114,9 @@ class Keep(ProcessFunction):
         action = msgspec.json.decode(line)
         self._action_delay.update(max(0, _now_ms() - action["issued_at_ms"]))
         self._standing.add_decision(kind)
-        self._lines.add_text("shadow" if self._settings.shadow else "actions", line)
-        if not self._settings.shadow and len(self._decided_at_ms) < _MOST_AWAITED:
+        is_shadow = kind in SHADOWS or (self._settings.shadow and not uses_rules(self._settings))
+        self._lines.add_text("shadow" if is_shadow else "actions", line)
+        if not is_shadow and len(self._decided_at_ms) < _MOST_AWAITED:
             self._decided_at_ms[action["action_id"]] = _now_ms()
 
     def _delivery(self, kind: str, line: str) -> None:

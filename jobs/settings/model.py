@@ -380,6 +380,40 @@ class SqsSettings(Section):
             yield from url_conflicts(name, values.get(name))
 
 
+class RulesSettings(Section):
+    """Where rules come from that change while a job runs."""
+
+    file: FilePath | None = Field(
+        default=None,
+        description="File of versions of the rules (limits, shadow, lease), which a live run watches and a replay "
+        "follows in event time.",
+        examples=["rules.toml"],
+    )
+    stream: StreamName | None = Field(
+        default=None,
+        description="Stream on which a live run gets such files as records, in place of a file; in the Region of "
+        "kinesis.",
+        examples=["headroom-rules"],
+    )
+    check_ms: DurationMs = Field(
+        default=5 * SECOND_MS,
+        ge=SECOND_MS,
+        le=HOUR_MS,
+        description="How often a live run looks whether the file has changed.",
+    )
+    lowest_warn_wcu: Wcu = Field(
+        default=1_000,
+        description="Write capacity units below which no version may begin to warn: totals below it, and below the "
+        "limits in these settings, stay inside Flink.",
+    )
+
+    @classmethod
+    def conflicts(cls, values: Mapping[str, Any]) -> Iterator[Conflict]:
+        """Two sources."""
+        if values.get("file") is not None and values.get("stream") is not None:
+            yield Conflict(("stream",), "rules come from a file or from a stream; keep one of them")
+
+
 class Settings(Section):
     """All settings."""
 
@@ -394,6 +428,9 @@ class Settings(Section):
     decode: DecodeSettings = Field(default=DecodeSettings(), description="How change records are read.")
     kinesis: KinesisSettings = Field(default=KinesisSettings(), description="The stream that a live run reads.")
     sqs: SqsSettings = Field(default=SqsSettings(), description="Where a live run sends suspensions.")
+    rules: RulesSettings = Field(
+        default=RulesSettings(), description="Where rules come from that change while a job runs."
+    )
     tables: dict[str, TableSettings] = Field(
         default_factory=dict,
         description="What the change stream does not say of a table, by the table's name.",
