@@ -45,7 +45,7 @@ def test_every_capability_with_released_uids_is_looked_at() -> None:
 def test_no_released_uid_has_disappeared_and_every_operator_of_ours_has_one(capability: str) -> None:
     from jobs.runtime import local_environment
 
-    environment = local_environment(parallelism=1, execution_mode=ExecutionMode.PROCESS)
+    environment = local_environment(parallelism=1, execution_mode=ExecutionMode.THREAD)
     DEFINE[capability](environment)
     graph = environment.streams._j_stream_execution_environment.getStreamGraph(True)
     nodes = list(graph.getStreamNodes().toArray())
