@@ -25,7 +25,7 @@ from infra.parts import (
     role,
     send,
 )
-from infra.shared import SharedStack
+from infra.shared import SharedStack, encrypted_stream
 
 CACHE_PORT: Final = 6379
 # As docs/suspend-actuator.md has them; a test compares.
@@ -41,6 +41,8 @@ class CapacityStack(cdk.Stack):
         key, action = shared.key, shared.alarm_action
         assert shared.changes is not None  # noqa: S101 - the shared stack has it where a capability reads changes
         actions = queue_pair(self, "Actions", key, fifo=True)
+        # One shard: rules are few, and the order of their versions matters.
+        rules = encrypted_stream(self, "Rules", key, shards=1)
         tables = [
             f"arn:{cdk.Aws.PARTITION}:dynamodb:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}:table/{table}"
             for table in deployment.tables
@@ -53,11 +55,13 @@ class CapacityStack(cdk.Stack):
             key=key,
             statements=[
                 *read_stream(shared.changes, key),
+                *read_stream(rules, key),
                 *send([actions], key),
                 *([allow(["dynamodb:DescribeTable"], tables)] if tables else []),
             ],
             ends={
                 "headroom.kinesis": {"stream": shared.changes.stream_name, "region": cdk.Aws.REGION},
+                "headroom.rules": {"stream": rules.stream_name},
                 "headroom.sqs": {"queue_url": actions.queue.queue_url, "region": cdk.Aws.REGION},
             },
             alarm_action=action,
@@ -121,6 +125,7 @@ class CapacityStack(cdk.Stack):
             )
         shown = dashboard(self, name, job=self.job, stream=shared.changes, queues={"actions": actions})
         add_capacity(shown, self.job)
+        cdk.CfnOutput(self, "RulesStream", value=rules.stream_name)
         cdk.CfnOutput(self, "CacheAddress", value=f"{cache.address}:{CACHE_PORT}")
         cdk.CfnOutput(self, "CacheClientsGroup", value=cache.clients.security_group_id)
         cdk.CfnOutput(self, "CacheReaderUser", value=cache.reader)

@@ -29,6 +29,7 @@ _GROUPS: Final = "autoscaling:.*:autoScalingGroup:\\*:autoScalingGroupName\\/\\*
 
 STANDING: Final = (
     Standing("/Changes", "AwsSolutions-KDS3", "One key for all, with its own policy and rotation, is what is wanted."),
+    Standing("/Rules", "AwsSolutions-KDS3", "One key for all, with its own policy and rotation, is what is wanted."),
     Standing("/Events", "AwsSolutions-KDS3", "One key for all, with its own policy and rotation, is what is wanted."),
     Standing(
         "/EventsUndelivered",

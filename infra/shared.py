@@ -43,12 +43,13 @@ class SharedStack(cdk.Stack):
                 _send_changes(self, deployment.tables, self.changes)
 
 
-def encrypted_stream(scope: Construct, name: str, key: kms.IKey) -> kinesis.Stream:
-    """A stream that grows by itself and keeps a day."""
+def encrypted_stream(scope: Construct, name: str, key: kms.IKey, shards: int | None = None) -> kinesis.Stream:
+    """A stream that keeps a day; it grows by itself unless the number of its shards is given."""
     return kinesis.Stream(
         scope,
         name,
-        stream_mode=kinesis.StreamMode.ON_DEMAND,
+        stream_mode=kinesis.StreamMode.PROVISIONED if shards else kinesis.StreamMode.ON_DEMAND,
+        shard_count=shards,
         encryption=kinesis.StreamEncryption.KMS,
         encryption_key=key,
         retention_period=cdk.Duration.hours(24),

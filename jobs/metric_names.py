@@ -25,6 +25,12 @@ ACTION_DELAY: Final = "action_delay_ms"
 LAG: Final = "lag_ms"
 """Of the capacity job, a gauge: how far the newest change is behind now."""
 
+RULES: Final = {
+    "rules_applied": "versions of the rules that took effect",
+    "rules_refused": "files of rules that had mistakes in them, and changed nothing",
+}
+"""Counters of the capacity job where its rules change while it runs."""
+
 OUTBOX: Final = {
     "sent": "actions that the queue accepted",
     "expired": "actions that were past their end before they could be sent",

@@ -391,7 +391,7 @@ class RulesSettings(Section):
     )
     stream: StreamName | None = Field(
         default=None,
-        description="Stream on which a live run gets such files as records, in place of a file; in the Region of "
+        description="Stream on which a live run gets such files as records, and watches no file; in the Region of "
         "kinesis.",
         examples=["headroom-rules"],
     )
@@ -406,12 +406,6 @@ class RulesSettings(Section):
         description="Write capacity units below which no version may begin to warn: totals below it, and below the "
         "limits in these settings, stay inside Flink.",
     )
-
-    @classmethod
-    def conflicts(cls, values: Mapping[str, Any]) -> Iterator[Conflict]:
-        """Two sources."""
-        if values.get("file") is not None and values.get("stream") is not None:
-            yield Conflict(("stream",), "rules come from a file or from a stream; keep one of them")
 
 
 class Settings(Section):

@@ -21,6 +21,8 @@ LIVE = b"""
 [kinesis]
 stream = "changes"
 region = "eu-west-1"
+[rules]
+stream = "rules"
 [sqs]
 queue_url = "https://sqs.eu-west-1.amazonaws.com/111122223333/actions.fifo"
 region = "eu-west-1"

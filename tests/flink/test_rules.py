@@ -106,7 +106,7 @@ def test_rules_change_while_a_job_runs_and_those_with_mistakes_change_nothing(tm
 
 def _live_lines(given: Settings) -> Iterator[tuple[str, str]]:
     """What the job tells of a key that writes all the time."""
-    from pyflink.common import Types
+    from pyflink.common import Row, Types
     from pyflink.table import Schema, TableDescriptor
     from pyflink.table.expressions import col, concat
 
@@ -121,9 +121,9 @@ def _live_lines(given: Settings) -> Iterator[tuple[str, str]]:
     ticks = ticks.option("rows-per-second", "10")
     columns = [Types.STRING()] * 3 + [Types.LONG()] * 4 + [Types.STRING()]
 
-    def costs(_: Any) -> tuple[Any, ...]:
+    def costs(_: Any) -> Row:
         now_ms = time_ns() // 1_000_000
-        return ("t", "k", "S", now_ms, 10, 1, now_ms, None)
+        return Row("t", "k", "S", now_ms, 10, 1, now_ms, None)
 
     rows = environment.tables.to_data_stream(environment.tables.from_descriptor(ticks.build())).map(
         costs, output_type=Types.ROW_NAMED(list(DECODED_COLUMNS), columns)

@@ -135,6 +135,7 @@ def test_jobs_get_the_settings_of_the_file_as_property_groups(templates: Synthes
         assert 0 < len(entries) <= MOST_ENTRIES
         assert all(len(key) <= LONGEST_KEY and len(value) <= LONGEST_VALUE for key, value in entries.items())
     assert groups.pop("headroom.kinesis")["stream"]
+    assert groups.pop("headroom.rules")["stream"]
     assert groups.pop("headroom.sqs")["queue_url"]
     assert from_groups(groups) == load_settings(ROOT / "examples" / "conversations.toml")
 

@@ -21,12 +21,12 @@ def test_check_of_a_good_file_says_what_it_gives(file: Path) -> None:
     file.write_text('[window]\nsize = "1m"\n[limits]\ndefault_wcu = 5\n')
     result = run("check", file)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == f"{file}: ok, 2 settings given, 20 left at their defaults\n"
+    assert result.stdout == f"{file}: ok, 2 settings given, 24 left at their defaults\n"
 
 
 def test_check_counts_one_setting_as_one(file: Path) -> None:
     file.write_text("shadow = true")
-    assert run("check", file).stdout == f"{file}: ok, 1 setting given, 21 left at their defaults\n"
+    assert run("check", file).stdout == f"{file}: ok, 1 setting given, 25 left at their defaults\n"
 
 
 def test_check_tells_every_problem_on_its_own_line_then_their_number(file: Path) -> None:
@@ -59,7 +59,7 @@ def test_show_without_a_file_prints_the_defaults_marked_as_such(file: Path) -> N
     result = run("show")
     assert result.exit_code == 0
     values = [line for line in result.stdout.splitlines() if "=" in line]
-    assert len(values) == 15
+    assert len(values) == 17
     assert all(line.endswith("  # default") for line in values)
     file.write_text(result.stdout)
     assert load_settings(file) == Settings()
@@ -90,6 +90,7 @@ def test_show_as_json_has_the_names_and_durations_of_toml(file: Path) -> None:
             "margin": "1s",
         },
         "sqs": {"queue_url": None, "region": None, "endpoint_url": None},
+        "rules": {"file": None, "stream": None, "check": "5s", "lowest_warn_wcu": 1000},
         "tables": {"b": {"partition_key": None, "transactional": False}},
     }
 

@@ -54,7 +54,8 @@ def test_nothing_else_sets_options_where_the_job_is_built() -> None:
 
     reached = reached_from(["jobs.capacity.managed"], PROJECT_ROOT)
     for name, path in reached.files.items():
-        if name.endswith(".py") and name != "jobs/runtime.py":
+        # A recording is read where a package is checked, and not on the service.
+        if name.endswith(".py") and name not in ("jobs/runtime.py", "jobs/capacity/recorded_stream.py"):
             text = path.read_text(encoding="utf-8")
             for call in (".set_string(", ".get_config().set(", "enable_checkpointing(", "set_restart_strategy("):
                 assert call not in text, name

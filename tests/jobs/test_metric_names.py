@@ -6,7 +6,7 @@ import pytest
 
 from connectors.sqs.sink import EXPIRED, REFUSED, SENT
 from jobs.capacity.tally import Tally
-from jobs.metric_names import ACTION_DELAY, CAPACITY, LAG, OUTBOX, SOURCE_LAG, SUSPEND
+from jobs.metric_names import ACTION_DELAY, CAPACITY, LAG, OUTBOX, RULES, SOURCE_LAG, SUSPEND
 from lambdas.suspend.handler import APPLY_DELAY, MALFORMED, METRIC_OF_OUTCOME, RETURNED, UNKNOWN
 
 OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -27,6 +27,6 @@ def test_the_metrics_of_the_outbox_are_those_that_it_publishes() -> None:
     assert set(OUTBOX) == {SENT, EXPIRED, REFUSED, "outages", "waiting"}
 
 
-@pytest.mark.parametrize("name", [*CAPACITY, ACTION_DELAY, LAG, *OUTBOX, SOURCE_LAG, *SUSPEND])
+@pytest.mark.parametrize("name", [*CAPACITY, ACTION_DELAY, LAG, *OUTBOX, *RULES, SOURCE_LAG, *SUSPEND])
 def test_every_metric_is_in_the_operations_guide(name: str) -> None:
     assert f"| `{name}` |" in OPERATIONS

@@ -68,11 +68,8 @@ def test_settings_written_as_property_groups_read_back_equal(written: Settings) 
 
 def test_every_setting_goes_across() -> None:
     # The example has all settings; uncommented, its rules and tables too.
-    uncommented = example_file().replace("\n#[", "\n[").replace("exempt = false", "")
-    lines = [
-        line.removeprefix("#") if line.startswith("#") and " = " in line else line for line in uncommented.split("\n")
-    ]
-    written = settings("\n".join(line for line in lines if not line.startswith("# ")))
+    lines = [line if line.startswith("# ") else line.removeprefix("#") for line in example_file().splitlines()]
+    written = settings("\n".join(line for line in lines if line != "exempt = false"))
     keys = {f"{group}.{key}" for group, entries in to_groups(written).items() for key in entries}
     for setting in schema.settings():
         name = setting.path.replace("rules[]", "rules.0").replace("<name>", "conversations")
@@ -142,10 +139,12 @@ def test_all_mistakes_are_told_at_once_with_group_and_key() -> None:
         "group headroom.limits.rules, key one.wcu: not a key of this group; its keys are like 0.exempt",
         "group headroom.tables, key transactional: not a key of this group; its keys are like name.transactional",
         "group headroom.limit: unknown group; known are headroom, headroom.window, headroom.limits, "
-        "headroom.limits.rules, headroom.lease, headroom.decode, headroom.tables",
+        "headroom.limits.rules, headroom.lease, headroom.decode, headroom.kinesis, headroom.sqs, headroom.rules, "
+        "headroom.tables",
         "group headroom.limits.rules: keys are numbered from 0 without a gap; 0 is missing",
         'group headroom, key shadow: "yes" is not allowed; it takes true or false',
-        "group headroom, key colour: unknown setting; known here are shadow, window, limits, lease, decode, tables",
+        "group headroom, key colour: unknown setting; known here are shadow, window, limits, lease, decode, "
+        "kinesis, sqs, rules, tables",
         'group headroom.window, key size: 120 has no unit; write "120s"',
         "group headroom.window, key steps: unknown setting; did you mean window.step?",
         'group headroom.lease, key steps: "soon" is not allowed; it takes a duration from "100ms" to "1d"',

@@ -142,6 +142,7 @@ def test_without_a_file_all_settings_are_the_defaults() -> None:
             "margin_ms": 1_000,
         },
         "sqs": {"queue_url": None, "region": None, "endpoint_url": None},
+        "rules": {"file": None, "stream": None, "check_ms": 5_000, "lowest_warn_wcu": 1_000},
         "tables": {},
     }
 
@@ -419,7 +420,7 @@ def test_a_refused_value_is_held_against_nothing() -> None:
         ("decay = 1", "did you mean lease.decay?"),
         (f"{RULE}wcu = 1\nexemptt = true", "did you mean limits.rules[0].exempt?"),
         ("tables.a.sort = 1", "known here are partition_key, transactional"),
-        ("zzz = 1", "known here are shadow, window, limits, lease, decode, kinesis, sqs, tables"),
+        ("zzz = 1", "known here are shadow, window, limits, lease, decode, kinesis, sqs, rules, tables"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(toml: str, suggestion: str) -> None:
@@ -660,7 +661,7 @@ def test_what_is_written_marks_the_defaults_and_only_them() -> None:
 
 def test_every_setting_is_either_given_or_left() -> None:
     nothing, some = settings(""), settings('[window]\nsize = "2m"\n' + RULE + "wcu = 5\n[tables.a]\n")
-    assert (count_given(nothing), count_left_at_default(nothing)) == (0, 22)
+    assert (count_given(nothing), count_left_at_default(nothing)) == (0, 26)
     assert (count_given(some), count_left_at_default(some)) == (3, 21)
 
 
