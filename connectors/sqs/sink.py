@@ -31,6 +31,7 @@ from pyflink.datastream import DataStream, KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapState, MapStateDescriptor
 from pyflink.metrics import Counter
 
+from connectors.published_metrics import PUBLISHED
 from connectors.sqs.outbox import Message, Outbox, Waiting
 from connectors.sqs.send import Answer, connect, require_fifo_queue, send
 
@@ -87,7 +88,7 @@ class SqsOutbox(KeyedProcessFunction):
         self._kept: MapState = runtime_context.get_map_state(MapStateDescriptor("waiting", Types.LONG(), _MESSAGE_TYPE))
         # What is in the state, in the order in which it is to be sent; read once, for the state is read by nobody else.
         self._outbox: Outbox | None = None
-        metrics = runtime_context.get_metrics_group().add_group("outbox")
+        metrics = runtime_context.get_metrics_group().add_group(PUBLISHED).add_group("outbox")
         self._counters: dict[str, Counter] = {kind: metrics.counter(kind) for kind in (SENT, EXPIRED, REFUSED)}
         self._outages: Counter = metrics.counter("outages")
         metrics.gauge("waiting", lambda: len(self._outbox or ()))

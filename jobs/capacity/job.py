@@ -3,28 +3,44 @@
 from importlib.resources import files
 from string import Template
 
+from pyflink.datastream import DataStream
 from pyflink.table import Table
 from pyflink.table.expressions import col, lit
 
 from jobs.capacity.decoded_stream import DecodedStream
-from jobs.capacity.limits import Limits
+from jobs.capacity.live_rules import VERSIONS_STATE, DecideByArrivingRules
 from jobs.capacity.operators import OUTCOME_TYPE, Decide
 from jobs.capacity.outcomes import OutcomeKind
+from jobs.capacity.rules import Timeline, lowest_warn_wcu, read_rules
 from jobs.runtime import Environment
 from jobs.settings import Settings
 
 
-def build(environment: Environment, decoded: DecodedStream, settings: Settings) -> Table:
-    """The outcomes of a decoded stream, as rows of kind and line."""
+def build(
+    environment: Environment, decoded: DecodedStream, settings: Settings, rules: DataStream | None = None
+) -> Table:
+    """The outcomes of a decoded stream, as rows of kind and line.
+
+    Args:
+        environment: Where to build.
+        decoded: What was written.
+        settings: All settings.
+        rules: Files of rules as they come, see `jobs.capacity.live_rules`; without it the versions in the file that the
+            settings name are followed in event time.
+
+    Raises:
+        RulesError: That file cannot be used.
+    """
     tables = environment.tables
     tables.create_temporary_view("write_costs", decoded.write_costs)
     totals = tables.to_data_stream(tables.sql_query(sql("windows.sql", settings)))
-    decided = (
-        totals.key_by(lambda total: (total[0], total[1], total[2]))
-        .process(Decide(settings), output_type=OUTCOME_TYPE)
-        .name("decide")
-        .uid("decide")
-    )
+    by_key = totals.key_by(lambda total: (total[0], total[1], total[2]))
+    if rules is None:
+        decided = by_key.process(Decide(settings, Timeline(settings, read_rules(settings))), output_type=OUTCOME_TYPE)
+    else:
+        arriving = by_key.connect(rules.broadcast(VERSIONS_STATE))
+        decided = arriving.process(DecideByArrivingRules(settings), output_type=OUTCOME_TYPE)
+    decided.name("decide").uid("decide")
     # Keys near their limit are few, and one subtask's worth of Python is enough for them.
     decided.set_parallelism(1)
     reports = decoded.reports.select(lit(OutcomeKind.REPORT.value), col("report"))
@@ -39,7 +55,7 @@ def sql(file: str, settings: Settings) -> str:
         step_ms=window.step_ms,
         step_s=_seconds(window.step_ms),
         size_s=_seconds(window.size_ms),
-        lowest_warn_wcu=Limits(settings.limits).lowest_warn_wcu,
+        lowest_warn_wcu=lowest_warn_wcu(settings),
     )
 
 

@@ -22,13 +22,16 @@ from jobs.capacity.decoded_stream import DECODED_COLUMNS, decoded_stream
 from jobs.capacity.job import build
 from jobs.capacity.keep import Keep
 from jobs.capacity.lane import LaneRow
+from jobs.capacity.live_rules import arriving_rules
 from jobs.capacity.operators import fast_path, lane_settings
 from jobs.capacity.outcomes import OutcomeKind
+from jobs.capacity.rules import uses_rules
 from jobs.capacity.shard import read_batch
 from jobs.runtime import Environment
 from jobs.settings import KinesisReader, KinesisSettings, Settings
 
 JOB_NAME = "headroom capacity"
+_RULES_POLL_MS = 1_000
 
 
 def missing_settings(settings: Settings) -> list[str]:
@@ -69,9 +72,10 @@ def kinesis_source(environment: Environment, settings: Settings) -> Table:
 def decide_and_send(environment: Environment, decoded: Table, settings: Settings, keep_in: Path | None) -> None:
     """Let the job decide on a decoded stream, send what it decides, and keep what it tells."""
     tables = environment.tables
-    outcomes = build(environment, decoded_stream(environment, decoded), settings)
+    rules = arriving_rules(environment, settings, rules_config(settings))
+    outcomes = build(environment, decoded_stream(environment, decoded), settings, rules)
     told = outcomes
-    if settings.sqs.queue_url is not None and not settings.shadow:
+    if settings.sqs.queue_url is not None and (uses_rules(settings) or not settings.shadow):
         is_action = col("kind").in_(OutcomeKind.SUSPENDED.value, OutcomeKind.EXTENDED.value)
         destination = Destination(settings.sqs.queue_url, settings.sqs.region, settings.sqs.endpoint_url)
         sent = send_to_queue(tables.to_data_stream(outcomes.filter(is_action)), destination, as_message, uid="outbox")
@@ -97,6 +101,12 @@ def kinesis_config(settings: KinesisSettings, out_of_orderness_ms: int, now_ms: 
         margin_ms=settings.margin_ms,
         out_of_orderness_ms=out_of_orderness_ms,
     )
+
+
+def rules_config(settings: Settings) -> KinesisConfig:
+    """How a stream of rules is read: all that it holds, for what is known already is passed over."""
+    kinesis = settings.kinesis
+    return KinesisConfig(settings.rules.stream or "", kinesis.region, kinesis.endpoint_url, OLDEST, _RULES_POLL_MS)
 
 
 class ReadCosts:

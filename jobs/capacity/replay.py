@@ -9,7 +9,8 @@ import msgspec
 
 from connectors.actions import decode
 from connectors.recordings.files import RecordingFile
-from jobs.capacity.outcomes import OutcomeKind
+from jobs.capacity.outcomes import SHADOWS, OutcomeKind
+from jobs.capacity.rules import uses_rules
 from jobs.capacity.tally import Tally
 from jobs.execution import ExecutionMode
 from jobs.recorded.lanes import plan_lanes
@@ -79,11 +80,12 @@ def _sort_out(kind: OutcomeKind, line: str, results: Results, tally: Tally, sett
             tally.add_window(fields)
             order = (fields["step_end_ms"], fields["table"], fields["partition_key"], fields["window_start_ms"])
             results.add("windows.jsonl", order, line)
-        case OutcomeKind.SUSPENDED | OutcomeKind.EXTENDED:
+        case _:
             action = decode(line.encode())
             tally.add_action(kind, action)
             order = (action.issued_at_ms, action.table, action.partition_key, action.partition_key_type)
-            results.add("shadow.jsonl" if settings.shadow else "actions.jsonl", order, line)
+            is_shadow = kind in SHADOWS or (settings.shadow and not uses_rules(settings))
+            results.add("shadow.jsonl" if is_shadow else "actions.jsonl", order, line)
 
 
 def _keep(results: Results, file: str, lines: Sequence[dict[str, Any]]) -> None:

@@ -381,6 +381,34 @@ class SqsSettings(Section):
             yield from url_conflicts(name, values.get(name))
 
 
+class RulesSettings(Section):
+    """Where rules come from that change while a job runs."""
+
+    file: FilePath | None = Field(
+        default=None,
+        description="File of versions of the rules (limits, shadow, lease), which a live run watches and a replay "
+        "follows in event time.",
+        examples=["rules.toml"],
+    )
+    stream: StreamName | None = Field(
+        default=None,
+        description="Stream on which a live run gets such files as records, and watches no file; in the Region of "
+        "kinesis.",
+        examples=["headroom-rules"],
+    )
+    check_ms: DurationMs = Field(
+        default=5 * SECOND_MS,
+        ge=SECOND_MS,
+        le=HOUR_MS,
+        description="How often a live run looks whether the file has changed.",
+    )
+    lowest_warn_wcu: Wcu = Field(
+        default=1_000,
+        description="Write capacity units below which no version may begin to warn: totals below it, and below the "
+        "limits in these settings, stay inside Flink.",
+    )
+
+
 class Settings(Section):
     """All settings."""
 
@@ -396,6 +424,9 @@ class Settings(Section):
     usage: UsageSettings = Field(default=UsageSettings(), description="The usage ledger.")
     kinesis: KinesisSettings = Field(default=KinesisSettings(), description="The stream that a live run reads.")
     sqs: SqsSettings = Field(default=SqsSettings(), description="Where a live run sends suspensions.")
+    rules: RulesSettings = Field(
+        default=RulesSettings(), description="Where rules come from that change while a job runs."
+    )
     tables: dict[str, TableSettings] = Field(
         default_factory=dict,
         description="What the change stream does not say of a table, by the table's name.",
