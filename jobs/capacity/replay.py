@@ -13,10 +13,11 @@ from connectors.recordings.segments import Segment, plan_segments
 from jobs.capacity.decoded import first_time_ms
 from jobs.capacity.outcomes import OutcomeKind
 from jobs.capacity.reports import read_report
-from jobs.capacity.results import Results
+from jobs.capacity.results import SETTINGS_FILE, Results
 from jobs.capacity.tally import Tally
 from jobs.execution import ExecutionMode
 from jobs.settings import Settings
+from jobs.settings.render import to_toml
 
 _LONGEST_RUN: Final = 8
 _LEAST_ROUNDS: Final = 8
@@ -78,7 +79,12 @@ def replay(
                 kind, _, line = outcome.partition(" ")
                 _sort_out(OutcomeKind(kind), line, results, tally, settings)
             on_progress(tally)
+        for number, text in enumerate(to_toml(settings).splitlines()):
+            results.add(SETTINGS_FILE, (number,), text)
         summary = tally.summary(monotonic() - started_s)
+        summary["recording"] = [
+            {"file": str(Path(file.path).absolute()), "size_bytes": file.size_bytes} for file in files
+        ]
         results.publish(summary)
     return tally, summary
 

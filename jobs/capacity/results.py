@@ -10,8 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-LINE_FILES: Final = ("actions.jsonl", "shadow.jsonl", "windows.jsonl", "malformed.jsonl", "late.jsonl")
+SETTINGS_FILE: Final = "settings.toml"
+LINE_FILES: Final = ("actions.jsonl", "shadow.jsonl", "windows.jsonl", "malformed.jsonl", "late.jsonl", SETTINGS_FILE)
 SUMMARY_FILE: Final = "summary.json"
+REPORT_FILE: Final = "report.html"
+"""Not written here, but it may be in the directory, and goes with the result that it is of."""
 _MOST_SORT_FIELDS: Final = 4
 
 
@@ -122,7 +125,8 @@ def _require_usable(directory: Path, shown: Path) -> None:
     if directory.is_mount():
         message = f"{shown}: a mount point, which cannot be replaced; name a directory in it"
         raise ResultsError(message)
-    others = sorted(path.name for path in directory.iterdir() if path.name not in (*LINE_FILES, SUMMARY_FILE))
+    ours = (*LINE_FILES, SUMMARY_FILE, REPORT_FILE)
+    others = sorted(path.name for path in directory.iterdir() if path.name not in ours)
     if others:
         message = f"{shown}: holds {others[0]!r}, which no replay wrote; name a directory of its own"
         raise ResultsError(message)

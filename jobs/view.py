@@ -1,0 +1,22 @@
+"""How figures and tables look in a terminal. Pure."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+PLAIN_TABLE: Final[dict[str, Any]] = {
+    "title_justify": "left",
+    "title_style": "bold",
+    "box": None,
+    "padding": (0, 2, 0, 0),
+}
+"""A table without lines, for `rich.table.Table`."""
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things: "1 key", "2,000 keys"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def utc(at_ms: int) -> str:
+    """Month, day and time in UTC, to the second."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%m-%d %H:%M:%S")
