@@ -13,6 +13,7 @@ from jobs.generate.command import generate
 from jobs.inspect_command import inspect
 from jobs.options import EXIT_FAILED
 from jobs.replay_command import replay
+from jobs.report.command import report
 from jobs.tune.command import tune
 
 _EXIT_INTERRUPTED: Final = 130
@@ -34,7 +35,7 @@ def cli() -> None:
     """  # noqa: D301 - click looks for the character that the escape stands for
 
 
-for command in (replay, tune, inspect, generate, config):
+for command in (replay, report, tune, inspect, generate, config):
     cli.add_command(command)
 
 

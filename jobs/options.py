@@ -22,6 +22,13 @@ config_option = click.option(
     help="Settings, as `headroom config show` prints them; without it the defaults hold.",
 )
 
+recording_option = click.option(
+    "--recording",
+    metavar="PATH",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Where the recording is now, if not where it was when it was replayed; repeatable.",
+)
 cache_option = click.option(
     "--cache/--no-cache",
     "use_cache",

@@ -1,7 +1,11 @@
-"""How figures and tables look in a terminal. Pure."""
+"""How figures and tables look in a terminal. I/O."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
+
+from rich.console import Console
+
+_WIDE_ENOUGH: Final = 200
 
 PLAIN_TABLE: Final[dict[str, Any]] = {
     "title_justify": "left",
@@ -20,3 +24,12 @@ def counted(count: int, noun: str) -> str:
 def utc(at_ms: int) -> str:
     """Month, day and time in UTC, to the second."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%m-%d %H:%M:%S")
+
+
+def open_console() -> Console:
+    """The output of a command: as wide as the terminal is, and where it is none, as wide as tables want to be.
+
+    Colours are off where it is no terminal, or where NO_COLOR is set.
+    """
+    console = Console()
+    return console if console.is_terminal else Console(width=_WIDE_ENOUGH)

@@ -178,7 +178,12 @@ def _load(path: Path) -> Consumption:
     with np.load(path, allow_pickle=False) as columns:
         facts = json.loads(columns["facts"].tobytes())
         on_time, late = (
-            Spans(*(columns[f"{name}.{column}"].astype(np.int64) + columns[f"{name}.{column}.base"] for column in _COLUMNS))
+            Spans(
+                *(
+                    columns[f"{name}.{column}"].astype(np.int64) + columns[f"{name}.{column}.base"]
+                    for column in _COLUMNS
+                )
+            )
             for name in ("on_time", "late")
         )
     keys = [(table, partition_key, key_type) for table, partition_key, key_type in facts["keys"]]

@@ -60,9 +60,7 @@ class _Progress:
         self._total_bytes = max(1, sum(file.content_bytes for file in files))
         self._told_s = monotonic()
         columns = (TextColumn("reading"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        self._bar = Progress(
-            *columns, console=self._console, transient=True, disable=not self._console.is_terminal
-        )
+        self._bar = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
         self._task = self._bar.add_task("reading", total=self._total_bytes)
 
     def __enter__(self) -> Self:

@@ -29,8 +29,14 @@ class Totals:
 
     def at_least(self, wcu: int) -> "Totals":
         """The rows with such a total."""
-        high = self.wcu >= wcu
-        return Totals(self.key[high], self.first_ms[high], self.last_ms[high], self.wcu[high], self.writes[high])
+        return self._rows(np.flatnonzero(self.wcu >= wcu))
+
+    def of_key(self, number: int) -> "Totals":
+        """The rows of one key."""
+        return self._rows(slice(*np.searchsorted(self.key, (number, number + 1))))
+
+    def _rows(self, rows: slice | NDArray[np.intp]) -> "Totals":
+        return Totals(self.key[rows], self.first_ms[rows], self.last_ms[rows], self.wcu[rows], self.writes[rows])
 
     def peaks(self) -> tuple[Numbers, Numbers]:
         """The numbers of the keys that are here, and the highest total of each."""

@@ -35,6 +35,7 @@ def _environment() -> Environment:
         number=lambda value: f"{value:,}",
         duration=format_duration,
         shown=printable,
+        shown_lines=lambda text: "\n".join(map(printable, text.split("\n"))),
         utc=utc_text,
         share=lambda value: f"{value:.0%}",
         fine_share=lambda value: f"{value:.2%}",

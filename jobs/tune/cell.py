@@ -131,9 +131,7 @@ class Judge:
                 continue
             actions = list(leases.given(key, windows.over(number, limit.wcu), limit))
             refused += self._written.within(number, _stretches(actions))
-            seconds += [
-                self._seconds_to(number, action) for kind, action in actions if kind is DecisionKind.SUSPENDED
-            ]
+            seconds += [self._seconds_to(number, action) for kind, action in actions if kind is DecisionKind.SUSPENDED]
         histories = leases.tally.suspended.values()
         return Cell(
             settings,

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from jobs.consumption.recorded import read_consumption
 from jobs.options import cache_option, config_option, open_recordings, open_settings, paths_argument, refuse
@@ -23,6 +22,7 @@ from jobs.tune.view import (
     show_suggestion,
     suggestion_json,
 )
+from jobs.view import open_console
 
 
 class _Text(click.ParamType[Any]):
@@ -109,7 +109,9 @@ def tune(
     consumption = read_consumption(open_recordings(paths), settings, [settings, *choices], use_cache=use_cache)
     judge = Judge(consumption)
     cells = list(judge.cells(choices))
-    suggestions = [suggest(consumption, each, judge, budget) for each in _one_for_each_window(choices)] if suggesting else []
+    suggestions = (
+        [suggest(consumption, each, judge, budget) for each in _one_for_each_window(choices)] if suggesting else []
+    )
     match output_format:
         case "json":
             told: Any = [cell_json(cell) for cell in cells]
@@ -119,7 +121,7 @@ def tune(
         case "html":
             sys.stdout.buffer.write(tune_page(cells, suggestions, budget, settings, consumption).encode())
         case _:
-            console = Console()
+            console = open_console()
             show_recording(console, consumption, settings)
             for suggestion in suggestions:
                 show_suggestion(console, suggestion, budget, consumption)

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from jobs.consumption.series import Consumption
+from jobs.consumption.series import SECOND_MS, Consumption
 from jobs.settings import Settings
 from jobs.settings.durations import format_duration
 from jobs.tune.cell import Cell
@@ -92,9 +92,8 @@ def show_recording(console: Console, consumption: Consumption, settings: Setting
     if counts.first_event_ms is None or counts.last_event_ms is None:
         console.print("The recording holds no change.")
         return
-    covered = format_duration(max(1_000, consumption.covered_ms // 1_000 * 1_000))
     console.print(
-        f"{counts.changes:,} changes of {counted(len(consumption.keys), 'partition key')} in {covered}, "
+        f"{counts.changes:,} changes of {counted(len(consumption.keys), 'partition key')} in {_covered(consumption)}, "
         f"from {utc(counts.first_event_ms)} UTC",
         highlight=False,
     )
@@ -122,15 +121,20 @@ def show_cells(console: Console, cells: Sequence[Cell], settings: Settings, cons
     console.print(table)
     if any(cell.settings == settings for cell in cells):
         console.print("* as it is set now")
-    console.print("Leases: suspensions begun. Share: of all WCU written. Just under: keys that came near, not over.")
-    console.print("After: from the second in which a total came to its limit to the decision, half of them sooner.")
-    console.print(REFUSED_NOTE)
+    for note in (
+        "Leases: suspensions begun. Share: of all WCU written. Just under: keys that came near, not over.",
+        "After: from the second in which a total came to its limit to the decision, half of them sooner.",
+        REFUSED_NOTE,
+    ):
+        console.print(note, soft_wrap=True)
 
 
 def show_suggestion(console: Console, suggestion: Suggestion, budget: Budget, consumption: Consumption) -> None:
     """A suggested limit, and why."""
-    for line in suggestion_lines(suggestion, budget, consumption):
-        console.print(line, highlight=False)
+    suggested, *reasons = suggestion_lines(suggestion, budget, consumption)
+    console.print(suggested, highlight=False, style="bold")
+    for reason in reasons:
+        console.print(f"  {reason}", highlight=False, soft_wrap=True)
 
 
 def suggestion_lines(suggestion: Suggestion, budget: Budget, consumption: Consumption) -> list[str]:
@@ -138,23 +142,32 @@ def suggestion_lines(suggestion: Suggestion, budget: Budget, consumption: Consum
     chosen, below, spread = suggestion.chosen, suggestion.below, suggestion.distribution
     if not spread.keys:
         return ["Nothing to suggest: no write in the recording consumed anything."]
-    covered = format_duration(max(1_000, consumption.covered_ms // 1_000 * 1_000))
     allowed = f"{suggestion.allowed:,.2f}".rstrip("0").rstrip(".")
-    lines = []
+    allows = f"a budget of {budget} allows {allowed} in {_covered(consumption)}"
     if chosen is None:
-        lines.append("No default limit keeps to the budget: limits.rules alone suspend more than it allows.")
+        lines = [f"No default limit keeps to the budget, for limits.rules alone suspend more: {allows}."]
     else:
-        window = format_duration(chosen.settings.window.size_ms)
-        lines.append(f"Suggested: {chosen.settings.limits.default_wcu:,} WCU in {window}")
-        lines.append(f"  It would have begun {_leases(chosen)}; a budget of {budget} allows {allowed} in {covered}.")
-    if below is not None and chosen is not None:
-        lines.append(f"  The next lower round limit, {below.settings.limits.default_wcu:,}, would have begun {_leases(below)}.")
+        window, lease = chosen.settings.window, chosen.settings.lease
+        lines = [
+            f"Suggested: {chosen.settings.limits.default_wcu:,} WCU in {format_duration(window.size_ms)} "
+            f"({window.kind.value}, lease {lease_text(lease.steps_ms)})",
+            f"It would have begun {_suspensions(chosen)}; {allows}.",
+        ]
+        if below is not None:
+            limit_wcu = below.settings.limits.default_wcu
+            lines.append(f"The next lower round limit, {limit_wcu:,}, would have begun {_suspensions(below)}.")
     shares = ", ".join(f"{share:g} % stay at or below {wcu:,}" for share, wcu in spread.shares)
-    lines.append(f"  Of {counted(spread.keys, 'partition key')}, in their fullest windows, {shares}; the highest is {spread.highest_wcu:,}.")
+    lines.append(f"Of {counted(spread.keys, 'partition key')}, in their fullest windows, {shares}.")
+    lines.append(f"The highest is {spread.highest_wcu:,}.")
     if suggestion.allowed < 1:
-        lines.append("  The recording is so short that the budget allows none in it: a longer one says more.")
+        lines.append("The recording is so short that the budget allows none in it: a longer one says more.")
     return lines
 
 
-def _leases(cell: Cell) -> str:
+def _covered(consumption: Consumption) -> str:
+    """The time that the recording covers, to the second."""
+    return format_duration(max(SECOND_MS, consumption.covered_ms // SECOND_MS * SECOND_MS))
+
+
+def _suspensions(cell: Cell) -> str:
     return f"{counted(cell.suspensions, 'suspension')} of {counted(cell.suspended_keys, 'key')}"
