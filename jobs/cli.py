@@ -8,8 +8,12 @@ from typing import Final
 
 import click
 
+from jobs.cache_command import cache
+from jobs.completion_command import completion
 from jobs.config_command import config
+from jobs.explain.command import explain
 from jobs.generate.command import generate
+from jobs.hot_keys.command import hot_keys
 from jobs.inspect_command import inspect
 from jobs.options import EXIT_FAILED
 from jobs.replay_command import replay
@@ -28,6 +32,9 @@ def cli() -> None:
     Examples:
       headroom generate day.jsonl.gz     make up a recording
       headroom replay day.jsonl.gz       who would have been suspended, when and why
+      headroom explain tenant-000221     the evidence behind it
+      headroom report                    the same as a page
+      headroom tune day.jsonl.gz         what other limits would have done
       headroom inspect day.jsonl.gz      what each record cost
 
     \b
@@ -35,7 +42,7 @@ def cli() -> None:
     """  # noqa: D301 - click looks for the character that the escape stands for
 
 
-for command in (replay, report, tune, inspect, generate, config):
+for command in (replay, explain, report, tune, hot_keys, inspect, generate, config, cache, completion):
     cli.add_command(command)
 
 

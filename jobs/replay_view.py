@@ -30,10 +30,10 @@ _LINE_EVERY_S: Final = 5.0
 
 
 class ReplayProgress:
-    """Tells how far a replay is, on stderr: a bar on a terminal, elsewhere a line now and then."""
+    """Tells how far a replay is, on stderr: a bar on a terminal, elsewhere a line now and then, nothing when quiet."""
 
-    def __init__(self, files: Sequence[RecordingFile]) -> None:
-        self._console = Console(stderr=True)
+    def __init__(self, files: Sequence[RecordingFile], *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet)
         self._total_bytes = max(1, sum(file.content_bytes for file in files))
         self._told_s = monotonic()
         self._bar = Progress(
@@ -45,7 +45,7 @@ class ReplayProgress:
             TimeElapsedColumn(),
             console=self._console,
             transient=True,
-            disable=not self._console.is_terminal,
+            disable=quiet or not self._console.is_terminal,
         )
         self._task = self._bar.add_task("starting Flink", total=None, found="")
 
@@ -83,6 +83,27 @@ def show_result(tally: Tally, summary: dict[str, Any], settings: Settings, out: 
     _show_near(console, tally)
     _show_counts(console, tally, summary, settings)
     console.print(f"Results in {out}{os.sep}", highlight=False, markup=False)
+
+
+def result_json(tally: Tally, summary: dict[str, Any], out: Path) -> dict[str, Any]:
+    """What `--format json` prints: the summary, where the files are, and who would have been suspended."""
+    suspended = []
+    for (table, partition_key, key_type), history in tally.suspended.items():
+        evidence = history.first.evidence
+        peak = tally.peaks.get((table, partition_key))
+        suspended.append(
+            {
+                "table": table,
+                "partition_key": partition_key,
+                "partition_key_type": key_type,
+                "first_at_ms": history.first.issued_at_ms,
+                "suspensions": history.suspensions,
+                "suspended_ms": history.suspended_ms,
+                "peak_wcu": peak.consumed_wcu if peak else evidence.consumed_wcu,
+                "limit_wcu": evidence.limit_wcu,
+            }
+        )
+    return {**summary, "results": str(out), "suspended": suspended}
 
 
 def _show_suspended(console: Console, tally: Tally) -> None:

@@ -1,4 +1,4 @@
-"""What a cell of `headroom tune` must say, by the batch oracle of the job: plain, over lists, one settings at a time."""
+"""What a cell of `headroom tune` must say, by the batch oracle of the job: plain, over lists."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""Consumption: what each partition key of a recording wrote, second by second, without Flink; kept for the next look."""
+"""Consumption: what each partition key of a recording wrote, second by second, read without Flink and kept."""

@@ -11,7 +11,7 @@ import os
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -177,14 +177,14 @@ def _narrow(values: Numbers) -> Any:
 def _load(path: Path) -> Consumption:
     with np.load(path, allow_pickle=False) as columns:
         facts = json.loads(columns["facts"].tobytes())
-        on_time, late = (
-            Spans(
-                *(
-                    columns[f"{name}.{column}"].astype(np.int64) + columns[f"{name}.{column}.base"]
-                    for column in _COLUMNS
-                )
-            )
-            for name in ("on_time", "late")
-        )
+        on_time, late = (_spans(columns, name) for name in ("on_time", "late"))
     keys = [(table, partition_key, key_type) for table, partition_key, key_type in facts["keys"]]
     return Consumption(keys, facts["span_ms"], on_time, late, Counts(**facts["counts"]))
+
+
+def _spans(columns: Mapping[str, Any], name: str) -> Spans:
+    return Spans(*(_widened(columns[f"{name}.{each}"]) + columns[f"{name}.{each}.base"] for each in _COLUMNS))
+
+
+def _widened(values: Any) -> Numbers:
+    return np.asarray(values, np.int64)

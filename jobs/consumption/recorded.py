@@ -43,7 +43,7 @@ def read_consumption(
         known = cache.find(name) if cache else None
         if known is not None:
             return known
-        with _Progress(files) as progress:
+        with ReadProgress(files) as progress:
             consumption = collect(files, settings, span, on_progress=progress.update)
     except (RecordingError, CollectError, OSError) as error:
         refuse([str(error)], EXIT_FAILED)
@@ -52,7 +52,7 @@ def read_consumption(
     return consumption
 
 
-class _Progress:
+class ReadProgress:
     """Tells how far reading is, on stderr: a bar on a terminal, elsewhere a line now and then."""
 
     def __init__(self, files: Sequence[RecordingFile]) -> None:

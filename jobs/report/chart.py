@@ -139,12 +139,14 @@ def time_ticks(axis: Axis) -> list[Tick]:
     """Round times with labels as short as they can be told apart."""
     length_ms = axis.end_ms - axis.start_ms
     step_ms = next((each for each in _TIME_STEPS_MS if length_ms <= each * _MOST_TIMES), _TIME_STEPS_MS[-1])
-    form = "%H:%M:%S" if step_ms < MINUTE_MS else "%H:%M" if step_ms < DAY_MS else "%m-%d"
     first_ms = -(-axis.start_ms // step_ms) * step_ms
-    return [
-        Tick(axis.x(at_ms), datetime.fromtimestamp(at_ms / 1000, UTC).strftime(form))
-        for at_ms in range(first_ms, axis.end_ms + 1, step_ms)
-    ]
+    return [Tick(axis.x(at_ms), _time(at_ms, step_ms)) for at_ms in range(first_ms, axis.end_ms + 1, step_ms)]
+
+
+def _time(at_ms: int, step_ms: int) -> str:
+    """A time of day, or the day itself where a day begins."""
+    form = "%m-%d" if at_ms % DAY_MS == 0 else "%H:%M:%S" if step_ms < MINUTE_MS else "%H:%M"
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime(form)
 
 
 def short(value: int) -> str:

@@ -105,7 +105,7 @@ def tune(
       headroom tune day.jsonl.gz --format html > tune.html
     """  # noqa: D301 - click looks for the character that the escape stands for
     settings = open_settings(config_file)
-    choices = _combinations(settings, Axes(**axes), suggesting=suggesting)
+    choices = _combinations(settings, Axes(**axes))
     consumption = read_consumption(open_recordings(paths), settings, [settings, *choices], use_cache=use_cache)
     judge = Judge(consumption)
     cells = list(judge.cells(choices))
@@ -128,7 +128,7 @@ def tune(
             show_cells(console, cells, settings, consumption)
 
 
-def _combinations(settings: Settings, axes: Axes, *, suggesting: bool) -> list[Settings]:
+def _combinations(settings: Settings, axes: Axes) -> list[Settings]:
     try:
         return combinations(settings, axes)
     except ChoicesError as error:
