@@ -61,16 +61,17 @@ def window_totals(spans: Spans, window: WindowSettings, least_wcu: int = 1) -> T
         window: Its size, step and kind.
         least_wcu: At least 1.
     """
-    steps = _only_keys_that_reach(spans.coarser(window.step_ms), window, least_wcu)
+    steps = _only_keys_that_reach(spans, window, least_wcu).coarser(window.step_ms)
     totals = _hopping(steps, window) if window.kind is WindowKind.HOP else _cumulating(steps, window)
     return totals.at_least(least_wcu)
 
 
-def _only_keys_that_reach(steps: Spans, window: WindowSettings, least_wcu: int) -> Spans:
+def _only_keys_that_reach(spans: Spans, window: WindowSettings, least_wcu: int) -> Spans:
     """The rows of keys of which a window can reach the total: any overlaps two aligned ones, and one has half of it."""
-    aligned = steps.coarser(window.size_ms)
-    reaching = np.unique(aligned.key[2 * aligned.wcu >= least_wcu])
-    return steps.only(np.isin(steps.key, reaching))
+    aligned = spans.coarser(window.size_ms)
+    reaching = np.zeros(int(spans.key[-1]) + 1 if len(spans.key) else 0, np.bool_)
+    reaching[aligned.key[2 * aligned.wcu >= least_wcu]] = True
+    return spans if reaching.all() else spans.only(reaching[spans.key])
 
 
 def _cumulating(steps: Spans, window: WindowSettings) -> Totals:
@@ -89,7 +90,7 @@ def _all_but(length: int, first: NDArray[np.intp]) -> NDArray[np.bool_]:
     """For each row but the last, whether the next belongs to the same group."""
     same = np.ones(length, np.bool_)
     same[first] = False
-    return same[1:]
+    return np.asarray(same[1:], np.bool_)
 
 
 def _running(values: Numbers, first: NDArray[np.intp]) -> Numbers:
@@ -97,7 +98,7 @@ def _running(values: Numbers, first: NDArray[np.intp]) -> Numbers:
     sums = np.cumsum(values)
     before = sums[first] - values[first]
     lengths = np.diff(np.append(first, len(values)))
-    return sums - np.repeat(before, lengths)
+    return np.asarray(sums - np.repeat(before, lengths), np.int64)
 
 
 def _hopping(steps: Spans, window: WindowSettings) -> Totals:

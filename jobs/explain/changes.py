@@ -11,7 +11,6 @@ from typing import Any, Final
 import msgspec
 
 from connectors.dynamodb.change import Change, TableSchema, parse_change
-from connectors.recordings.chunks import Chunk
 from connectors.recordings.envelopes import expand
 from connectors.recordings.files import RecordingFile
 from connectors.recordings.segments import plan_segments
@@ -89,21 +88,18 @@ def _documents_with(
             if segment.first_ms is not None and segment.first_ms > end_ms:
                 break
             for chunk in segment.chunks():
-                for document in _single_records(chunk):
-                    if wanted in document or escaped in document:
-                        yield document
+                for document in chunk.documents:
+                    # What is encoded in an envelope shows neither the key nor the name that every record has.
+                    if wanted in document or escaped in document or _ANY_RECORD_HAS not in document:
+                        yield from _single_records(document)
                 read_bytes += chunk.read_bytes
                 on_progress(read_bytes)
 
 
-def _single_records(chunk: Chunk) -> Iterator[bytes]:
-    """The documents of a chunk, with those opened that hold several records or one in an envelope."""
-    for document in chunk.documents:
-        if _ANY_RECORD_HAS in document and document.count(_ANY_RECORD_HAS) == 1:
-            yield document
-        else:
-            parts = expand(document)
-            yield from [document] if parts is None else [part.data for part in parts]
+def _single_records(document: bytes) -> list[bytes]:
+    """The records in a document, which may hold several, or one in an envelope or behind a byte order mark."""
+    parts = expand(document)
+    return [document] if parts is None else [part.data for part in parts]
 
 
 def _sort_key(document: bytes, schema: TableSchema | None) -> str | None:

@@ -63,7 +63,7 @@ def step_end_of_interest(subject: Subject, at_ms: int | None, consumption: Consu
         return int(subject.decision.action["issued_at_ms"])
     if at_ms is not None:
         return (at_ms // window.step_ms + 1) * window.step_ms
-    totals = window_totals(consumption.on_time.of_key(consumption.keys.index(subject.key)), window)
+    totals = window_totals(_of_key(subject, consumption), window)
     return int(totals.first_ms[totals.wcu.argmax()]) if len(totals.wcu) else window.step_ms
 
 
@@ -75,7 +75,7 @@ def look(subject: Subject, step_end_ms: int, consumption: Consumption, result: K
     """
     window = result.settings.window
     start_ms = window_start_ms(window, step_end_ms)
-    spans = consumption.on_time.of_key(consumption.keys.index(subject.key)).within(start_ms, step_end_ms)
+    spans = _of_key(subject, consumption).within(start_ms, step_end_ms)
     limit = Limits(result.settings.limits).limit_for(subject.key[0], subject.key[1])
     found = Look(
         window_start_ms=start_ms,
@@ -90,6 +90,16 @@ def look(subject: Subject, step_end_ms: int, consumption: Consumption, result: K
     if subject.decision is not None:
         _require_same(subject.decision.action["evidence"], found, result)
     return found
+
+
+def _of_key(subject: Subject, consumption: Consumption) -> Spans:
+    try:
+        return consumption.on_time.of_key(consumption.keys.index(subject.key))
+    except ValueError:
+        message = (
+            f"{subject.key[1]!r}: there is no such partition key in the recording, which has changed since the replay"
+        )
+        raise KeptResultError(message) from None
 
 
 def _require_same(evidence: Mapping[str, Any], found: Look, result: KeptResult) -> None:

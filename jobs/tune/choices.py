@@ -42,17 +42,21 @@ def combinations(settings: Settings, axes: Axes) -> list[Settings]:
         ChoicesError: Some cannot be settings.
     """
     limits_wcu = axes.limits_wcu or around(settings.limits.default_wcu)
+    window, lease = settings.window, settings.lease
+    windows = product(
+        axes.kinds or [window.kind], axes.windows_ms or [window.size_ms], axes.steps_ms or [window.step_ms]
+    )
     chosen: list[Settings] = []
     problems: dict[str, None] = {}
-    windows = product(axes.kinds or [None], axes.windows_ms or [None], axes.steps_ms or [None])
-    for (kind, size_ms, step_ms), lease_ms in product(windows, axes.leases_ms or [None]):
+    for (kind, size_ms, step_ms), lease_ms in product(windows, axes.leases_ms or [lease.steps_ms]):
         for limit_wcu in limits_wcu:
-            window = {"kind": kind, "size_ms": size_ms, "step_ms": step_ms}
+            given = {"kind": kind, "size_ms": size_ms, "step_ms": step_ms}
             try:
-                choice = changed(settings, limit_wcu=limit_wcu, window=window, lease_ms=lease_ms)
-                chosen += [choice] if choice not in chosen else []
+                choice = changed(settings, limit_wcu=limit_wcu, window=given, lease_ms=lease_ms)
             except ChoicesError as error:
                 problems |= dict.fromkeys(error.problems)
+            else:
+                chosen += [choice] if choice not in chosen else []
     if problems:
         raise ChoicesError(list(problems))
     return chosen
@@ -68,8 +72,7 @@ def changed(
     """
     values = settings.model_dump(exclude_unset=True)
     values["limits"] = settings.limits.model_dump() | {"default_wcu": limit_wcu}
-    given = {name: value for name, value in (window or {}).items() if value is not None}
-    values["window"] = settings.window.model_dump() | given
+    values["window"] = settings.window.model_dump() | (window or {})
     values["lease"] = settings.lease.model_dump() | ({} if lease_ms is None else {"steps_ms": tuple(lease_ms)})
     try:
         return Settings.model_validate(values)

@@ -111,6 +111,6 @@ def distribution_of(consumption: Consumption, settings: Settings) -> Distributio
 
 def _round_limits(highest_wcu: int) -> Iterator[int]:
     """Round limits from just above the highest total downwards."""
-    limits = sorted({each * 10**power // 10 for power in range(13) for each in _ROUND})
+    limits: list[int] = sorted({each * 10**power // 10 for power in range(13) for each in _ROUND})
     above = bisect_right(limits, highest_wcu)
     return reversed(limits[max(0, above + 1 - _MOST_CELLS) : above + 1])
