@@ -133,7 +133,7 @@ def test_nothing_or_several_things_meant_is_told_with_what_to_do(
     for arguments, said in [
         (["nobody"], "no decision has this identifier, and no change in the recording has this partition key"),
         (["ffffffffffff"], "no decision has this identifier"),
-        (["tenant-000001"], "name one with --table"),
+        (["tenant-000002"], "name one with --table"),
         (
             ["tenant-000001", "--table", "nowhere"],
             "not a partition key of table 'nowhere'; it is one of conversations, sessions",
