@@ -45,8 +45,10 @@ class Budget:
         return cls(int(matched[1]), matched[2])
 
     def allowed(self, covered_ms: int) -> float:
-        """How many suspensions that is in so much time."""
-        return self.suspensions * covered_ms / _PERIODS_MS[self.period] if self.period else float(self.suspensions)
+        """How many suspensions that is in so much time, to the hundredth, as it is told too."""
+        if self.period is None:
+            return float(self.suspensions)
+        return round(self.suspensions * covered_ms / _PERIODS_MS[self.period], 2)
 
     def __str__(self) -> str:
         return f"{self.suspensions} a {self.period}" if self.period else f"{self.suspensions} in the recording"
