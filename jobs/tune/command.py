@@ -104,6 +104,7 @@ def tune(
       headroom tune day.jsonl.gz --format json | jq '.[] | select(.suspensions < 5) | .limit_wcu'
       headroom tune day.jsonl.gz --format html > tune.html
     """  # noqa: D301 - click looks for the character that the escape stands for
+    _refuse_ledgers(paths)
     settings = open_settings(config_file)
     choices = _combinations(settings, Axes(**axes))
     consumption = read_consumption(open_recordings(paths), settings, [settings, *choices], use_cache=use_cache)
@@ -126,6 +127,18 @@ def tune(
             for suggestion in suggestions:
                 show_suggestion(console, suggestion, budget, consumption)
             show_cells(console, cells, settings, consumption)
+
+
+def _refuse_ledgers(paths: tuple[Path, ...]) -> None:
+    """Tell why a usage ledger will not do, which by its files alone would only be no recording."""
+    ledgers = [path for path in paths if any(path.glob("table=*")) or any(path.glob("ledger/table=*"))]
+    problems = [
+        f"{path}: a usage ledger, which holds sums of a minute and not the steps inside a window; name the recording "
+        "that it was made of"
+        for path in ledgers
+    ]
+    if problems:
+        refuse(problems)
 
 
 def _combinations(settings: Settings, axes: Axes) -> list[Settings]:

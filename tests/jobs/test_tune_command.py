@@ -86,6 +86,15 @@ def test_mistakes_are_told_by_the_option_at_fault(directory: Path) -> None:
         assert (finished.exit_code, said in finished.output) == (2, True), finished.output
 
 
+def test_a_usage_ledger_is_refused_with_what_to_name_instead(tmp_path: Path) -> None:
+    (tmp_path / "out" / "ledger" / "table=visits" / "date=2026-11-20").mkdir(parents=True)
+    for path in (tmp_path / "out", tmp_path / "out" / "ledger"):
+        finished = CliRunner().invoke(cli, ["tune", str(path)])
+        assert finished.exit_code == 2
+        assert f"{path}: a usage ledger" in finished.output
+        assert "name the recording that it was made of" in finished.output
+
+
 def test_the_suggested_limit_keeps_to_the_budget_and_the_next_lower_does_not(directory: Path) -> None:
     finished = tune(directory, "--suggest", "--budget", "3", "--format", "json")
     told = json.loads(finished.stdout)
