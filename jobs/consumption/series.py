@@ -71,7 +71,7 @@ def _order(key: Numbers, start_ms: Numbers) -> NDArray[np.intp]:
     length_ms = int(start_ms.max()) - first_ms + 1
     if int(key.max()) >= np.iinfo(np.int64).max // length_ms:
         return np.lexsort((start_ms, key))
-    return np.argsort(key * length_ms + (start_ms - first_ms), kind="stable")
+    return np.asarray(np.argsort(key * length_ms + (start_ms - first_ms), kind="stable"), np.intp)
 
 
 def firsts(*columns: Numbers) -> NDArray[np.intp]:

@@ -191,7 +191,12 @@ def test_a_changed_file_is_hashed_again_and_an_unchanged_one_is_not(
     before = kept.name_for(files, settings(), 1_000)
     hashed: list[str] = []
     digest = cache_module._digest
-    monkeypatch.setattr(cache_module, "_digest", lambda path: hashed.append(path) or digest(path))
+
+    def told_digest(path: str) -> str:
+        hashed.append(path)
+        return digest(path)
+
+    monkeypatch.setattr(cache_module, "_digest", told_digest)
     assert kept.name_for(files, settings(), 1_000) == before
     assert hashed == []
     stamp = recording.stat()

@@ -130,7 +130,7 @@ def test_words_say_what_figures_say(kept: Path, actions: list[dict[str, Any]]) -
 def test_nothing_or_several_things_meant_is_told_with_what_to_do(
     kept: Path, content: list[bytes], tmp_path: Path
 ) -> None:
-    for arguments, said in [
+    mistakes: list[tuple[list[str | Path], str]] = [
         (["nobody"], "no decision has this identifier, and no change in the recording has this partition key"),
         (["ffffffffffff"], "no decision has this identifier"),
         (["tenant-000002"], "name one with --table"),
@@ -141,7 +141,8 @@ def test_nothing_or_several_things_meant_is_told_with_what_to_do(
         (["tenant-000022", "--at", "noon"], "'noon' is not a time"),
         (["tenant-000022", "--recording", tmp_path / "gone.jsonl"], "no such file"),
         (["tenant-000022", "--recording", write(tmp_path / "short.jsonl", content[:9])], "has changed since"),
-    ]:
+    ]
+    for arguments, said in mistakes:
         finished = explain(kept, *arguments)
         assert (finished.exit_code, said in finished.output) == (2, True), finished.output
 

@@ -116,13 +116,14 @@ def test_mistakes_are_told_with_what_to_do(content: list[bytes], tmp_path: Path)
     same_size[:2_000] = b"x" * 2_000
     (tmp_path / "changed.jsonl").write_bytes(same_size)
     path.rename(tmp_path / "moved.jsonl")
-    for arguments, said in [
+    mistakes: list[tuple[list[str | Path], str]] = [
         (["nowhere"], "no such directory; `headroom replay` writes one"),
         ([tmp_path / "empty"], "summary.json is missing"),
         ([out], "name it with --recording"),
         ([out, "--recording", tmp_path / "other.jsonl"], "has changed since"),
         ([out, "--recording", tmp_path / "changed.jsonl"], "has changed since"),
-    ]:
+    ]
+    for arguments, said in mistakes:
         finished = report(*arguments, "--no-cache")
         assert finished.exit_code == 2, finished.output
         assert said in finished.output
