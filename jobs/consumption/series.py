@@ -70,7 +70,7 @@ def _order(key: Numbers, start_ms: Numbers) -> NDArray[np.intp]:
     first_ms = int(start_ms.min())
     length_ms = int(start_ms.max()) - first_ms + 1
     if int(key.max()) >= np.iinfo(np.int64).max // length_ms:
-        return np.lexsort((start_ms, key))
+        return np.asarray(np.lexsort((start_ms, key)), np.intp)
     return np.asarray(np.argsort(key * length_ms + (start_ms - first_ms), kind="stable"), np.intp)
 
 
