@@ -40,6 +40,21 @@ config_option = click.option(
     help="Settings, as `headroom config show` prints them; without it the defaults hold.",
 )
 
+recording_option = click.option(
+    "--recording",
+    metavar="PATH",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Where the recording is now, if not where it was when it was replayed; repeatable.",
+)
+cache_option = click.option(
+    "--cache/--no-cache",
+    "use_cache",
+    default=True,
+    show_default=True,
+    help="Whether what is read from a recording is kept for the next time, and looked for there.",
+)
+
 
 def refuse(problems: Sequence[str], exit_code: int = EXIT_USAGE) -> NoReturn:
     """Print each problem on a line of its own to stderr, and exit."""

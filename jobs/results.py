@@ -28,15 +28,19 @@ class Results:
         directory: Where the files shall be. It may hold an earlier result of the same kind, but nothing else.
         line_files: The names of the files that lines are added to.
         directories: The names of directories that are filled by others, see `directory`.
+        others: The names of files that may be there beside an earlier result, and go with it.
 
     Raises:
         ResultsError: The directory holds something else, or cannot be made.
     """
 
-    def __init__(self, directory: Path, line_files: Sequence[str], directories: Sequence[str] = ()) -> None:
+    def __init__(
+        self, directory: Path, line_files: Sequence[str], directories: Sequence[str] = (), others: Sequence[str] = ()
+    ) -> None:
         self._shown = directory
         self._line_files = line_files
         self._directories = directories
+        self._others = others
         with _told_as_results_error(directory):
             # Resolved, for a link shall go on to lead where it led.
             self._directory = directory.resolve()
@@ -119,7 +123,7 @@ class Results:
         if self._directory.is_mount():
             message = f"{self._shown}: a mount point, which cannot be replaced; name a directory in it"
             raise ResultsError(message)
-        ours = (*self._line_files, *self._directories, SUMMARY_FILE)
+        ours = (*self._line_files, *self._directories, *self._others, SUMMARY_FILE)
         others = sorted(path.name for path in self._directory.iterdir() if path.name not in ours)
         if others:
             message = f"{self._shown}: holds {others[0]!r}, which no replay of this job wrote; "

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from connectors.actions import decode
 from connectors.recordings.files import RecordingFile
 from jobs.capacity.outcomes import SHADOWS, OutcomeKind
+from jobs.capacity.result_files import LINE_FILES, REPORT_FILE, SETTINGS_FILE
 from jobs.capacity.rules import uses_rules
 from jobs.capacity.tally import Tally
 from jobs.execution import ExecutionMode
@@ -17,8 +18,7 @@ from jobs.recorded.lanes import plan_lanes
 from jobs.recorded.reports import read_report
 from jobs.results import Results
 from jobs.settings import Settings
-
-LINE_FILES: Final = ("actions.jsonl", "shadow.jsonl", "windows.jsonl", "malformed.jsonl", "late.jsonl")
+from jobs.settings.render import to_toml
 
 
 def replay(
@@ -53,7 +53,7 @@ def replay(
 
     started_s = monotonic()
     tally = Tally()
-    with Results(out, LINE_FILES) as results:
+    with Results(out, LINE_FILES, others=[REPORT_FILE]) as results:
         environment = local_environment(parallelism=parallelism, execution_mode=execution_mode)
         decoded = recorded_stream(environment, plan_lanes(files, parallelism), settings)
         outcomes = build(environment, decoded, settings)
@@ -63,7 +63,12 @@ def replay(
                 kind, _, line = outcome.partition(" ")
                 _sort_out(OutcomeKind(kind), line, results, tally, settings)
             on_progress(tally)
+        for number, text in enumerate(to_toml(settings).splitlines()):
+            results.add(SETTINGS_FILE, (number,), text)
         summary = tally.summary(monotonic() - started_s)
+        summary["recording"] = [
+            {"file": str(Path(file.path).absolute()), "size_bytes": file.size_bytes} for file in files
+        ]
         results.publish(summary)
     return tally, summary
 

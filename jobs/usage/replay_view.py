@@ -9,6 +9,7 @@ from rich.console import Console
 
 from connectors.recordings.files import RecordingFile
 from jobs.execution import ExecutionMode
+from jobs.replay_output import Output
 from jobs.replay_progress import ReplayProgress
 from jobs.settings import Settings
 from jobs.settings.durations import format_duration
@@ -17,10 +18,16 @@ from jobs.usage.tally import UsageTally
 
 
 def replay_and_show(
-    files: Sequence[RecordingFile], settings: Settings, out: Path, *, parallelism: int, execution_mode: ExecutionMode
+    files: Sequence[RecordingFile],
+    settings: Settings,
+    out: Path,
+    output: Output,
+    *,
+    parallelism: int,
+    execution_mode: ExecutionMode,
 ) -> None:
     """Replay a recording, telling how far it is, and print what came of it; raises as `replay` does."""
-    with ReplayProgress(files) as progress:
+    with ReplayProgress(files, quiet=output.quiet) as progress:
         tally, summary = replay(
             files,
             settings,
@@ -29,7 +36,7 @@ def replay_and_show(
             execution_mode=execution_mode,
             on_progress=lambda tally: progress.update(tally.counts.read_bytes, _found(tally)),
         )
-    _show_result(tally, summary, settings, out)
+    output.print({**summary, "results": str(out)}, lambda: _show_result(tally, summary, settings, out))
 
 
 def _found(tally: UsageTally) -> str:

@@ -57,6 +57,12 @@ def settings(more: str = "") -> Settings:
     return parse_settings((more + SETTINGS_TOML).encode(), "test settings")
 
 
+def changed_settings(**sections: dict[str, Any]) -> Settings:
+    """These settings with some values of their sections changed."""
+    values = settings().model_dump()
+    return Settings.model_validate(values | {name: values[name] | changed for name, changed in sections.items()})
+
+
 def stream() -> list[bytes]:
     """The records of the stream."""
     return list(records(PROFILE))
@@ -100,4 +106,4 @@ def assert_result_is(judgement: Judgement, out: Path) -> None:
     assert len(told(out, "late.jsonl")) == judgement.counts["late"]
 
 
-__all__ = ["assert_result_is", "dealt", "judge", "settings", "stream", "told", "write"]
+__all__ = ["assert_result_is", "changed_settings", "dealt", "judge", "settings", "stream", "told", "write"]
