@@ -30,6 +30,8 @@ from connectors.kinesis.records import NO_TIME_MS, KinesisRecord, ReadRecords, S
 from connectors.kinesis.source import row_type, table_schema
 
 _QUOTE: Final = "'"
+# Its second listing fails where the first has not come back by then.
+_LEAST_DISCOVERY_MS: Final = 10_000
 _MISSING: Final = (
     'the reader "aws" needs AWS\'s connector for Flink 2 as a jar: give kinesis.jar the file '
     "flink-sql-connector-aws-kinesis-streams (version 6 or above; on Maven Central, or built from the sources of "
@@ -73,7 +75,7 @@ def _descriptor(config: KinesisConfig, arn: str) -> TableDescriptor:
         "stream.arn": arn,
         "aws.region": config.region or arn.split(":")[3],
         "source.reader.empty-records-fetch-interval": f"{config.poll_interval_ms} ms",
-        "source.shard.discovery.interval": f"{config.discovery_interval_ms} ms",
+        "source.shard.discovery.interval": f"{max(config.discovery_interval_ms, _LEAST_DISCOVERY_MS)} ms",
         **_start_options(config.start),
     }
     if config.endpoint_url:
