@@ -192,7 +192,7 @@ class Loop:
     def kill_job(self) -> None:
         """As by the kernel: nothing is closed or told."""
         assert self.job is not None
-        for pid in [*_children(self.job.pid), self.job.pid]:
+        for pid in [*descendants(self.job.pid), self.job.pid]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.job.wait()
@@ -365,12 +365,12 @@ def _profile(start_ms: int, duplicates: float) -> Profile:
     )
 
 
-def _children(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(OSError):
             for child in map(int, task.read_text().split()):
-                found += [*_children(child), child]
+                found += [*descendants(child), child]
     return found
 
 
