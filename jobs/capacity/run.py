@@ -48,6 +48,8 @@ def run(
     from jobs.capacity.live import JOB_NAME, define
     from jobs.runtime import Recovery, RunningJob, local_environment
 
+    # On a cluster the job's processes have other working directories.
+    keep_in = keep_in.resolve()
     recovery = Recovery(checkpoints, restore_from=restore_from)
     environment = local_environment(
         parallelism=parallelism, execution_mode=execution_mode, recovery=recovery, cluster=cluster
