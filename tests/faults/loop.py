@@ -60,7 +60,7 @@ VARIABLES = {
     "POWERTOOLS_METRICS_DISABLED": "true",
     "POWERTOOLS_LOG_LEVEL": "CRITICAL",
 }
-_EVERY_MS = 1_500  # so often a tenant begins to misbehave
+_EVERY_MS = 700  # so often a tenant begins to misbehave
 _PATIENCE_S = 150.0
 
 
