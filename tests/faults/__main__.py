@@ -16,27 +16,35 @@ from tests.faults.scenarios import cache, duplicates, job_and_queue, workers_and
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 SCENARIOS: tuple[Callable[[Path], list[Row]], ...] = (
-    duplicates,
+    between_queue_and_cache,
     job_and_queue,
     workers_and_task_manager,
     cache,
-    between_queue_and_cache,
+    duplicates,
 )
 
 
 def main() -> int:
     """The exit status: 1 when a fault left a trace."""
     rows: list[Row] = []
+    loads: list[float] = []
     for scenario in SCENARIOS:
         began_s = time.monotonic()
         print(f"{scenario.__name__.replace('_', ' ')} ...", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory(prefix="headroom-faults-", ignore_cleanup_errors=True) as directory:
             rows += scenario(Path(directory))
         print(f"  {time.monotonic() - began_s:.0f} s", file=sys.stderr, flush=True)
-    machine = f"{len(os.sched_getaffinity(0))} cores, {platform.system()}, Python {platform.python_version()}"
-    PAGE.write_text(page(rows, datetime.now(UTC).strftime("%Y-%m-%d"), machine), encoding="utf-8")
+        loads.append(os.getloadavg()[0])
+        PAGE.write_text(page(rows, datetime.now(UTC).strftime("%Y-%m-%d"), machine(loads)), encoding="utf-8")
     print(table(rows))
     return 0 if all(row.is_clean for row in rows) else 1
+
+
+def machine(loads: list[float]) -> str:
+    """What it ran on, and how busy that was."""
+    cores = len(os.sched_getaffinity(0))
+    busy = f"load {min(loads):.0f} to {max(loads):.0f}"
+    return f"{platform.system()} with {cores} cores ({busy}), Python {platform.python_version()}"
 
 
 if __name__ == "__main__":

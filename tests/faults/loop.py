@@ -61,7 +61,7 @@ VARIABLES = {
     "POWERTOOLS_LOG_LEVEL": "CRITICAL",
 }
 _EVERY_MS = 700  # so often a tenant begins to misbehave
-_PATIENCE_S = 150.0
+_PATIENCE_S = 400.0
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def job_and_queue(directory: Path) -> list[Row]:
         loop.begin("SQS denies access; the job fails loudly, and is started again")
         loop.sqs.faults.error = (403, "AccessDenied")
         assert loop.job is not None
-        assert loop.job.wait(150) == 1
+        assert loop.job.wait(400) == 1
         assert "AccessDenied" in loop.log()
         loop.sqs.faults.error = None
         loop.start_job()
