@@ -123,9 +123,10 @@ class KinesisServer:
     # The service.
 
     def _stream(self, request: Request) -> StoredStream:
-        stream = self._streams.get(request["StreamName"])
+        name = _stream_of(request)
+        stream = self._streams.get(name)
         if stream is None:
-            code, message = "ResourceNotFoundException", f"Stream {request['StreamName']} not found."
+            code, message = "ResourceNotFoundException", f"Stream {name} not found."
             raise AwsError(code, message)
         return stream
 
@@ -149,10 +150,11 @@ class KinesisServer:
 
     def _on_describe_stream_summary(self, request: Request) -> Request:
         shards = self._stream(request).shards
+        name = _stream_of(request)
         return {
             "StreamDescriptionSummary": {
-                "StreamName": request["StreamName"],
-                "StreamARN": f"arn:aws:kinesis:eu-west-1:123456789012:stream/{request['StreamName']}",
+                "StreamName": name,
+                "StreamARN": f"arn:aws:kinesis:eu-west-1:123456789012:stream/{name}",
                 "StreamStatus": "ACTIVE",
                 "RetentionPeriodHours": RETENTION_HOURS,
                 "StreamCreationTimestamp": 1.0,
@@ -166,7 +168,9 @@ class KinesisServer:
         if "NextToken" in request:
             name, _, number = request["NextToken"].rpartition("/")
             first = int(number)
-        shards = list(self._stream({"StreamName": name}).shards.values())
+        after = request.get("ExclusiveStartShardId", "")
+        name = name or _stream_of(request)
+        shards = [shard for each, shard in self._stream({"StreamName": name}).shards.items() if each > after]
         page = {"Shards": [shard.listed() for shard in shards[first : first + SHARDS_ON_A_PAGE]]}
         more = first + SHARDS_ON_A_PAGE < len(shards)
         return page | ({"NextToken": f"{name}/{first + SHARDS_ON_A_PAGE}"} if more else {})
@@ -224,7 +228,8 @@ class KinesisServer:
         return shard
 
     def _on_get_shard_iterator(self, request: Request) -> Request:
-        shard = self._shard(request["StreamName"], request["ShardId"])
+        name = _stream_of(request)
+        shard = self._shard(name, request["ShardId"])
         match request["ShardIteratorType"]:
             case "TRIM_HORIZON":
                 number = 0
@@ -240,7 +245,7 @@ class KinesisServer:
             case other:
                 code = "ValidationException"
                 raise AwsError(code, f"unknown iterator type {other}")
-        return {"ShardIterator": self._iterator(request["StreamName"], shard.shard_id, number)}
+        return {"ShardIterator": self._iterator(name, shard.shard_id, number)}
 
     def _number_at(self, shard: StoredShard, timestamp: float) -> int:
         if timestamp > time():
@@ -277,6 +282,11 @@ class KinesisServer:
             following = shard.numbers[end - 1] + 1 if end > start else number
             rest["NextShardIterator"] = self._iterator(stream, shard_id, following)
         return f'{{"Records":[{",".join(shard.encoded[start:end])}],{json.dumps(rest)[1:]}'
+
+
+def _stream_of(request: Request) -> str:
+    name: str = request.get("StreamName") or request["StreamARN"].rpartition("/")[2]
+    return name
 
 
 def _name_of(operation: str) -> str:

@@ -17,7 +17,7 @@ from connectors.kinesis.records import Gap, ReadBatch, Row, ShardBatch
 REGION = "eu-west-1"
 STREAM = "changes"
 MIDDLE_KEY = 1 << 127
-_KEY_IN = {"lower": "6", "upper": "1"}  # by their MD5
+KEY_IN = {"lower": "6", "upper": "1"}  # by their MD5
 
 
 class TestStream:
@@ -38,14 +38,15 @@ class TestStream:
 
     def put(self, events: Iterable[dict[str, Any]], keys: int = 1_000) -> None:
         """Write events, over so many partition keys by their number."""
-        self._put((event, str(number % keys)) for number, event in enumerate(events))
+        self.put_data((json.dumps(event).encode(), str(number % keys)) for number, event in enumerate(events))
 
     def put_into(self, hash_side: str, events: Iterable[dict[str, Any]]) -> None:
         """Write events into the lower or the upper half of the hash keys."""
-        self._put((event, _KEY_IN[hash_side]) for event in events)
+        self.put_data((json.dumps(event).encode(), KEY_IN[hash_side]) for event in events)
 
-    def _put(self, events: Iterable[tuple[dict[str, Any], str]]) -> None:
-        records = [{"Data": json.dumps(event).encode(), "PartitionKey": key} for event, key in events]
+    def put_data(self, data: Iterable[tuple[bytes, str]]) -> None:
+        """Write records, each with its partition key."""
+        records = [{"Data": each, "PartitionKey": key} for each, key in data]
         for start in range(0, len(records), 500):
             self.client.put_records(StreamName=self.name, Records=records[start : start + 500])
 

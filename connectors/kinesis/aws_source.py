@@ -1,11 +1,12 @@
 """AWS's own Kinesis source, `KinesisStreamsSource`, for whoever has its jar.
 
-A thin wrapper of the table connector `kinesis` with its polling reader, raw bytes and the metadata that it gives: time
-of arrival, shard, sequence number. What it guarantees is what AWS's source does: each record exactly once into state
-with checkpoints on, and the order of a partition key over splits and merges. Beside the Python source it does not tell
-of a checkpoint that is older than the stream's retention, and not how far a shard is behind: a shard that has brought
-nothing for the discovery interval is taken to have nothing, so one that is held up for longer can find its records
-late. Records are made rows one by one in one subtask.
+A thin wrapper of the table connector `kinesis` with its polling reader and raw bytes. What it guarantees is what AWS's
+source does: each record exactly once into state with checkpoints on, and the order of a partition key over splits and
+merges. Of a record it gives the bytes alone: its table connector lists time of arrival and shard as metadata, and
+fails where they are asked for (seen with 6.1-SNAPSHOT on Flink 2.3). So all shards count as one here, and one that is
+behind the others by more than the out-of-orderness, as when catching up, has its records late; a checkpoint older than
+the stream's retention is not noticed; and time goes on without records when none came for the discovery interval.
+Records are made rows one by one in one subtask. Where any of that matters, use the Python source.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,9 @@ from connectors.kinesis.positions import Position, PositionKind
 from connectors.kinesis.records import NO_TIME_MS, KinesisRecord, ReadRecords, ShardBatch
 from connectors.kinesis.source import row_type, table_schema
 
+_QUOTE: Final = "'"
+# Its second listing fails where the first has not come back by then.
+_LEAST_DISCOVERY_MS: Final = 10_000
 _MISSING: Final = (
     'the reader "aws" needs AWS\'s connector for Flink 2 as a jar: give kinesis.jar the file '
     "flink-sql-connector-aws-kinesis-streams (version 6 or above; on Maven Central, or built from the sources of "
@@ -51,7 +55,8 @@ def aws_kinesis_table(
     if jar is None or not jar.is_file():
         message = _MISSING if jar is None else f"{jar}: no such file; {_MISSING}"
         raise KinesisError(message)
-    streams.add_jars(jar.resolve().as_uri())
+    streams.add_jars(jar.resolve().as_uri())  # for where the job runs
+    tables.execute_sql(f"ADD JAR '{str(jar.resolve()).replace(_QUOTE, 2 * _QUOTE)}'")  # for where it is planned
     records = tables.from_descriptor(_descriptor(config, KinesisClient(config).arn()))
     read = (
         tables.to_data_stream(records)
@@ -66,14 +71,11 @@ def aws_kinesis_table(
 
 def _descriptor(config: KinesisConfig, arn: str) -> TableDescriptor:
     schema = Schema.new_builder().column("data", DataTypes.BYTES())
-    schema = schema.column_by_metadata("arrived_at", DataTypes.TIMESTAMP_LTZ(3), "timestamp")
-    schema = schema.column_by_metadata("sequence_number", DataTypes.STRING(), "sequence-number")
-    schema = schema.column_by_metadata("shard_id", DataTypes.STRING(), "shard-id")
     options = {
         "stream.arn": arn,
         "aws.region": config.region or arn.split(":")[3],
         "source.reader.empty-records-fetch-interval": f"{config.poll_interval_ms} ms",
-        "source.shard.discovery.interval": f"{config.discovery_interval_ms} ms",
+        "source.shard.discovery.interval": f"{max(config.discovery_interval_ms, _LEAST_DISCOVERY_MS)} ms",
         **_start_options(config.start),
     }
     if config.endpoint_url:
@@ -91,10 +93,10 @@ def _start_options(start: Position) -> dict[str, str]:
     return {"source.init.position": start.kind.value, "source.init.timestamp": at}
 
 
-class _Shards(msgspec.Struct):
-    """What is kept: the progress of each shard, and the low-water mark given out."""
+class _Kept(msgspec.Struct, frozen=True):
+    """What is kept: the progress of the stream, and the low-water mark given out."""
 
-    progress: dict[str, Progress] = {}
+    progress: Progress = Progress()
     low_water_ms: int = NO_TIME_MS
 
 
@@ -107,26 +109,23 @@ class ReadOneByOne(KeyedProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Prepare what a worker needs before its first record."""
-        self._state: ValueState = runtime_context.get_state(ValueStateDescriptor("shards", Types.STRING()))
-        self._shards: _Shards | None = None
-        self._last_come_ms: dict[str, int] = {}
+        self._state: ValueState = runtime_context.get_state(ValueStateDescriptor("kept", Types.STRING()))
+        self._kept: _Kept | None = None
+        self._last_came_ms = _now_ms()
         self._timer_ms = 0
         self._read_records.open()
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         """The rows of one record."""
-        data, arrived_at, sequence_number, shard_id = value
-        record = KinesisRecord(data, sequence_number, arrived_at.seconds + arrived_at.nanos / 1e9)
-        shards = self._restored()
-        before = shards.progress.get(shard_id, Progress())
-        low_water_ms = shards.low_water_ms
-        read = self._read_records.read(ShardBatch(shard_id, [record], before.newest_ms, low_water_ms, low_water_ms))
+        kept, now_ms = self._restored(), _now_ms()
+        record = KinesisRecord(value[0], "", now_ms / 1000)
+        batch = ShardBatch(self._config.stream, [record], kept.progress.newest_ms, kept.low_water_ms, kept.low_water_ms)
+        read = self._read_records.read(batch)
         for row in read.rows:
             yield Row(*row)
-        out_of_orderness_ms = self._config.out_of_orderness_ms
-        shards.progress[shard_id] = before.with_records(read.progress_ms, record.arrival_time_ms, out_of_orderness_ms)
-        now_ms = time_ns() // 1_000_000
-        self._last_come_ms[shard_id] = now_ms
+        progress = kept.progress.with_records(read.progress_ms, now_ms, self._config.out_of_orderness_ms)
+        self._kept = _Kept(progress, kept.low_water_ms)
+        self._last_came_ms = now_ms
         if not self._timer_ms:
             self._set_timer(now_ms, ctx)
 
@@ -134,29 +133,27 @@ class ReadOneByOne(KeyedProcessFunction):
         """A mark, where time has gone on; what it promises is kept with it."""
         if self._timer_ms not in (0, timestamp):
             return
-        now_ms = time_ns() // 1_000_000
-        shards = self._restored()
-        shards.progress = {shard_id: self._passed(shard_id, now_ms) for shard_id in shards.progress}
-        low_water_ms = min((each.low_water_ms for each in shards.progress.values()), default=NO_TIME_MS)
-        if low_water_ms > shards.low_water_ms:
-            shards.low_water_ms = low_water_ms
-            yield Row(*self._read_records.mark(low_water_ms))
-        self._state.update(msgspec.json.encode(shards).decode())
+        kept, now_ms = self._restored(), _now_ms()
+        progress = kept.progress
+        if now_ms > self._last_came_ms + self._config.discovery_interval_ms:
+            margin_ms, out_of_orderness_ms = self._config.margin_ms, self._config.out_of_orderness_ms
+            progress = progress.with_cursor(now_ms, progress.delay_ms, margin_ms, out_of_orderness_ms)
+        if progress.low_water_ms > kept.low_water_ms:
+            yield Row(*self._read_records.mark(progress.low_water_ms))
+        self._kept = _Kept(progress, progress.low_water_ms)
+        self._state.update(msgspec.json.encode(self._kept).decode())
         self._set_timer(now_ms, ctx)
 
-    def _restored(self) -> _Shards:
-        if self._shards is None:
+    def _restored(self) -> _Kept:
+        if self._kept is None:
             text = self._state.value()
-            self._shards = _Shards() if text is None else msgspec.json.decode(text, type=_Shards)
-        return self._shards
-
-    def _passed(self, shard_id: str, now_ms: int) -> Progress:
-        """The progress of a shard now; one restored counts as if a record had come at the restart."""
-        config, progress = self._config, self._restored().progress[shard_id]
-        if now_ms < self._last_come_ms.setdefault(shard_id, now_ms) + config.discovery_interval_ms:
-            return progress
-        return progress.with_cursor(now_ms, progress.delay_ms, config.margin_ms, config.out_of_orderness_ms)
+            self._kept = _Kept() if text is None else msgspec.json.decode(text, type=_Kept)
+        return self._kept
 
     def _set_timer(self, now_ms: int, ctx: KeyedProcessFunction.Context) -> None:
         self._timer_ms = now_ms + self._config.poll_interval_ms
         ctx.timer_service().register_processing_time_timer(self._timer_ms)
+
+
+def _now_ms() -> int:
+    return time_ns() // 1_000_000
