@@ -81,7 +81,7 @@ lock: ## Resolve all dependencies anew (needs uv)
 
 .PHONY: clean
 clean: ## Remove everything that the targets made
-	rm -rf .venv infra/.venv infra/cdk.out packages .bench headroom-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv infra/.venv infra/cdk.out packages .bench .faults headroom-out headroom-live headroom-state .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 13) else "Headroom needs Python 3.11 or 3.12; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 ...")'

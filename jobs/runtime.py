@@ -53,7 +53,7 @@ class Recovery:
     """
 
     checkpoints: Path
-    interval_ms: int = 10_000
+    interval_ms: int = 5_000
     restore_from: Path | None = None
     most_restarts: int = 3
 

@@ -74,12 +74,13 @@ def decide_and_send(environment: Environment, decoded: Table, settings: Settings
     tables = environment.tables
     rules = arriving_rules(environment, settings, rules_config(settings))
     outcomes = build(environment, decoded_stream(environment, decoded), settings, rules)
-    told = outcomes
-    if settings.sqs.queue_url is not None and (uses_rules(settings) or not settings.shadow):
-        is_action = col("kind").in_(OutcomeKind.SUSPENDED.value, OutcomeKind.EXTENDED.value)
-        destination = Destination(settings.sqs.queue_url, settings.sqs.region, settings.sqs.endpoint_url)
-        sent = send_to_queue(tables.to_data_stream(outcomes.filter(is_action)), destination, as_message, uid="outbox")
-        told = outcomes.union_all(tables.from_data_stream(sent))
+    is_action = col("kind").in_(OutcomeKind.SUSPENDED.value, OutcomeKind.EXTENDED.value)
+    sqs = settings.sqs
+    # The graph is the same in shadow: state that was kept in one is found in the other.
+    is_closed = settings.shadow and not uses_rules(settings)
+    destination = Destination(sqs.queue_url or "", sqs.region, sqs.endpoint_url, is_closed=is_closed)
+    sent = send_to_queue(tables.to_data_stream(outcomes.filter(is_action)), destination, as_message, uid="outbox")
+    told = outcomes.union_all(tables.from_data_stream(sent))
     tables.to_data_stream(told).process(Keep(keep_in, settings)).set_parallelism(1).name("keep").uid("keep")
 
 

@@ -51,6 +51,8 @@ def run(
     live = import_module(f"jobs.{job}.live")
     from jobs.runtime import Recovery, RunningJob, local_environment
 
+    # On a cluster the job's processes have other working directories.
+    keep_in = keep_in.resolve()
     recovery = Recovery(checkpoints, restore_from=restore_from)
     environment = local_environment(
         parallelism=parallelism, execution_mode=execution_mode, recovery=recovery, cluster=cluster

@@ -36,7 +36,8 @@ class Cluster:
             "rest.port": str(self._rest_port),
             "rest.address": "localhost",
             "blob.server.port": "0",
-            "heartbeat.timeout": "6000",
+            "pekko.startup-timeout": "120 s",  # a busy machine takes its time
+            "heartbeat.timeout": "15000",
             "heartbeat.interval": "1000",
             "taskmanager.numberOfTaskSlots": "4",
             "taskmanager.cpu.cores": "2",
@@ -62,7 +63,7 @@ class Cluster:
     def __enter__(self) -> Self:
         self._start(_JOB_MANAGER)
         self.task_manager = self.start_task_manager()
-        deadline_s = time.monotonic() + 120
+        deadline_s = time.monotonic() + 240
         while not self._slots():
             assert time.monotonic() < deadline_s, (self._directory / "jvm.log").read_text()[-4_000:]
             time.sleep(0.2)

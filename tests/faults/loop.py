@@ -30,7 +30,7 @@ from connectors.actions import SuspendAction
 from connectors.dynamodb.fast_path import peek_time_ms
 from jobs.generate import Misbehaving, Profile, SizeRange, records
 from jobs.settings.load import parse_settings
-from jobs.up.services import QUEUE, STREAM, free_port, prepare
+from jobs.up.services import STREAM, free_port, prepare
 from lambdas import local_trigger
 from lambdas.suspend import handler as actuator
 from lambdas.suspend.lease import LeaseResult, Outcome, apply_lease
@@ -60,8 +60,9 @@ VARIABLES = {
     "POWERTOOLS_METRICS_DISABLED": "true",
     "POWERTOOLS_LOG_LEVEL": "CRITICAL",
 }
-_EVERY_MS = 1_500  # so often a tenant begins to misbehave
-_PATIENCE_S = 150.0
+_EVERY_MS = 700  # so often a tenant begins to misbehave
+_IS_RUNNING = "the job is running"
+_PATIENCE_S = 400.0
 
 
 @dataclass(frozen=True)
@@ -189,10 +190,13 @@ class Loop:
                 stderr=log,
             )
 
+        runs = self.log_text().count(_IS_RUNNING)
+        self.wait_until(lambda: self.log_text().count(_IS_RUNNING) > runs, "running job")
+
     def kill_job(self) -> None:
         """As by the kernel: nothing is closed or told."""
         assert self.job is not None
-        for pid in [*_children(self.job.pid), self.job.pid]:
+        for pid in [*descendants(self.job.pid), self.job.pid]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.job.wait()
@@ -201,7 +205,7 @@ class Loop:
         """As by an operator: it leaves a savepoint."""
         assert self.job is not None
         self.job.send_signal(signal.SIGTERM)
-        assert self.job.wait(90) == 130, self.log()
+        assert self.job.wait(300) == 130, self.log()
 
     def start_cache(self) -> None:
         self.cache = ValkeyServer(port=self.cache_port, config={"appendonly": "yes", "dir": str(self.directory)})
@@ -222,8 +226,11 @@ class Loop:
         """A fault begins."""
         self.faults.append(Fault(fault, _now_ms()))
 
+    def log_text(self) -> str:
+        return (self.directory / "job.log").read_text(errors="replace")
+
     def log(self) -> str:
-        return (self.directory / "job.log").read_text(errors="replace")[-3_000:]
+        return self.log_text()[-3_000:]
 
     # What is seen of it.
 
@@ -365,17 +372,14 @@ def _profile(start_ms: int, duplicates: float) -> Profile:
     )
 
 
-def _children(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(OSError):
             for child in map(int, task.read_text().split()):
-                found += [*_children(child), child]
+                found += [*descendants(child), child]
     return found
 
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-__all__ = ["QUEUE", "Loop", "Row"]

@@ -8,7 +8,8 @@ _HEADINGS = ("Fault", "Actions", "Lost", "Duplicate effects", "Wrong", "Stuck", 
 
 _PAGE = """# Reliability
 
-Made by `make faults` on {date}, on {machine}. Nothing here is written by hand.
+Made by `make faults` on {date}, on {machine}. Nothing here is written by hand. (A scenario alone:
+`python -m tests.faults NAME`.)
 
 Each row is a fault in a stream that goes on meanwhile, on real servers: Flink in processes of its own, Kinesis and SQS
 over HTTP, Valkey. Actions are compared with those of an oracle, plain Python over the sorted stream.
@@ -18,7 +19,7 @@ over HTTP, Valkey. Actions are compared with those of an oracle, plain Python ov
 - **Wrong**: the cache took it, and the oracle does not decide it (or it was past its end).
 - **Stuck**: an entry in the cache without an end, or with one after its lease.
 - **Recovery**: from the beginning of the fault, its length included, to the next effect of an action that was decided
-  after it. Where a job starts again, most of that is the start of Flink on this machine.
+  after it. Where a job starts again, most of that is the start of Flink on this machine, and so how busy that was.
 
 {table}
 

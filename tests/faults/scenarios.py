@@ -27,6 +27,21 @@ def duplicates(directory: Path) -> list[Row]:
     return rows
 
 
+def the_quicker_half(directory: Path) -> list[Row]:
+    """Faults of the queue, the cache and the job in one stream, for a suite that has little time."""
+    with Loop(directory, duplicates=0.5) as loop:
+        loop.start_job()
+        loop.feed()
+        loop.begin("50% of the changes come twice")
+        loop.wait_for_effects(4)
+        _sqs_is_down(loop, 3)
+        _entries_fail(loop)
+        _cache_fails(loop, 3)
+        loop.wait_for_checkpoint()
+        _job_is_killed(loop)
+        return loop.end()
+
+
 def job_and_queue(directory: Path) -> list[Row]:
     """The job killed and restored, the queue failing in every way, with half of the changes coming twice."""
     with Loop(directory, duplicates=0.5) as loop:
@@ -35,11 +50,7 @@ def job_and_queue(directory: Path) -> list[Row]:
         loop.begin("50% of the changes come twice")
         loop.wait_for_effects(4)
 
-        loop.begin("SQS answers 503 for 5 s")
-        loop.sqs.faults.error = (503, "ServiceUnavailable")
-        time.sleep(5)
-        loop.sqs.faults.error = None
-        loop.wait_for_effects(3)
+        _sqs_is_down(loop, 5)
 
         loop.begin("SQS accepts batches, and its answers are lost for 4 s")
         loop.sqs.faults.loses_answers = True
@@ -47,25 +58,9 @@ def job_and_queue(directory: Path) -> list[Row]:
         loop.sqs.faults.loses_answers = False
         loop.wait_for_effects(3)
 
-        loop.begin("every second entry of SQS's batches fails at first")
-        failed: set[str] = set()
-
-        def fails_once(entry: dict[str, str]) -> str | None:
-            name = entry["MessageDeduplicationId"]
-            if name in failed or int(name, 16) % 2:
-                return None
-            failed.add(name)
-            return "InternalError"
-
-        loop.sqs.faults.entry_fails = fails_once
-        loop.wait_for_effects(4)
-        loop.sqs.faults.entry_fails = lambda _: None
+        _entries_fail(loop)
         loop.wait_for_checkpoint()
-
-        loop.begin("the job is killed, and restored from its checkpoint")
-        loop.kill_job()
-        loop.start_job()
-        loop.wait_for_effects(4)
+        _job_is_killed(loop)
 
         loop.begin("the job is stopped, and restored from its savepoint")
         loop.stop_job()
@@ -76,7 +71,7 @@ def job_and_queue(directory: Path) -> list[Row]:
         loop.begin("SQS denies access; the job fails loudly, and is started again")
         loop.sqs.faults.error = (403, "AccessDenied")
         assert loop.job is not None
-        assert loop.job.wait(150) == 1
+        assert loop.job.wait(400) == 1
         assert "AccessDenied" in loop.log()
         loop.sqs.faults.error = None
         loop.start_job()
@@ -118,26 +113,61 @@ def cache(directory: Path) -> list[Row]:
         loop.begin("none, in thread mode")
         loop.wait_for_effects(3)
 
-        loop.begin("Valkey is killed, and comes back after 4 s")
-        loop.cache.terminate()
-        loop.proxy.cut()
-        time.sleep(4)
-        loop.start_cache()
-        loop.wait_for_effects(3)
-
-        loop.begin("Valkey answers 2 s late for 6 s")
-        loop.proxy.delay_s = 2
-        time.sleep(6)
-        loop.proxy.delay_s = 0
-        loop.wait_for_effects(3)
-
-        loop.begin("Valkey is read-only for 4 s")
-        owner = loop.cache.client()
-        owner.replicaof("127.0.0.1", 1)
-        time.sleep(4)
-        owner.replicaof("NO", "ONE")
-        loop.wait_for_effects(3)
+        _cache_fails(loop, 6)
         return loop.end()
+
+
+def _sqs_is_down(loop: Loop, for_s: int) -> None:
+    loop.begin(f"SQS answers 503 for {for_s} s")
+    loop.sqs.faults.error = (503, "ServiceUnavailable")
+    time.sleep(for_s)
+    loop.sqs.faults.error = None
+    loop.wait_for_effects(3)
+
+
+def _entries_fail(loop: Loop) -> None:
+    loop.begin("every second entry of SQS's batches fails at first")
+    failed: set[str] = set()
+
+    def fails_once(entry: dict[str, str]) -> str | None:
+        name = entry["MessageDeduplicationId"]
+        if name in failed or int(name, 16) % 2:
+            return None
+        failed.add(name)
+        return "InternalError"
+
+    loop.sqs.faults.entry_fails = fails_once
+    loop.wait_for_effects(6)
+    loop.sqs.faults.entry_fails = lambda _: None
+
+
+def _cache_fails(loop: Loop, for_s: int) -> None:
+    loop.begin(f"Valkey is killed, and comes back after {for_s} s")
+    loop.cache.terminate()
+    loop.proxy.cut()
+    time.sleep(for_s)
+    loop.start_cache()
+    loop.wait_for_effects(3)
+
+    loop.begin(f"Valkey answers 2 s late for {for_s} s")
+    loop.proxy.delay_s = 2
+    time.sleep(for_s)
+    loop.proxy.delay_s = 0
+    loop.wait_for_effects(3)
+
+    loop.begin(f"Valkey is read-only for {for_s} s")
+    owner = loop.cache.client()
+    owner.replicaof("127.0.0.1", 1)
+    time.sleep(for_s)
+    owner.replicaof("NO", "ONE")
+    loop.wait_for_effects(3)
+
+
+def _job_is_killed(loop: Loop) -> None:
+    loop.begin("the job is killed, and restored from its checkpoint")
+    loop.kill_job()
+    loop.start_job()
+    loop.wait_for_effects(4)
 
 
 def _kill(pid: int) -> None:

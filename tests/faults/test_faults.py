@@ -8,12 +8,12 @@ import pytest
 from tests.faults.loop import Row
 from tests.faults.messages import between_queue_and_cache
 from tests.faults.report import page
-from tests.faults.scenarios import cache, job_and_queue, workers_and_task_manager
+from tests.faults.scenarios import the_quicker_half, workers_and_task_manager
 
 pytestmark = pytest.mark.flink
 
 
-@pytest.mark.parametrize("scenario", [job_and_queue, workers_and_task_manager, cache, between_queue_and_cache])
+@pytest.mark.parametrize("scenario", [the_quicker_half, workers_and_task_manager, between_queue_and_cache])
 def test_no_fault_leaves_a_trace(scenario: Callable[[Path], list[Row]], tmp_path: Path) -> None:
     rows = scenario(tmp_path)
     assert [row for row in rows if not row.is_clean] == []
