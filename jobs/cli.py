@@ -14,9 +14,12 @@ from jobs.generate.command import generate
 from jobs.inspect_command import inspect
 from jobs.options import EXIT_FAILED
 from jobs.package.command import package
+from jobs.record_command import record
 from jobs.replay_command import replay
 from jobs.run_command import run
+from jobs.spot_command import spot
 from jobs.up_command import up
+from jobs.usage.command import usage
 
 _EXIT_INTERRUPTED: Final = 130
 
@@ -32,6 +35,7 @@ def cli() -> None:
       headroom generate day.jsonl.gz     make up a recording
       headroom replay day.jsonl.gz       who would have been suspended, when and why
       headroom inspect day.jsonl.gz      what each record cost
+      headroom usage list                what can be billed from a ledger of it
       headroom run capacity --config headroom.toml
 
     \b
@@ -39,7 +43,7 @@ def cli() -> None:
     """  # noqa: D301 - click looks for the character that the escape stands for
 
 
-for command in (replay, inspect, generate, config, run, up, doctor, package):
+for command in (replay, inspect, generate, usage, config, record, run, up, doctor, spot, package):
     cli.add_command(command)
 
 

@@ -20,6 +20,8 @@ class Job(StrEnum):
     """The jobs that can be replayed."""
 
     CAPACITY = "capacity"
+    USAGE = "usage"
+    SPOT = "spot"
 
 
 class Replay(Protocol):
@@ -47,6 +49,10 @@ def _replay_of(job: Job) -> Replay:
     match job:
         case Job.CAPACITY:
             from jobs.capacity.replay_view import replay_and_show
+        case Job.USAGE:
+            from jobs.usage.replay_view import replay_and_show
+        case Job.SPOT:
+            from jobs.spot.replay_view import replay_and_show
     return replay_and_show
 
 
@@ -58,7 +64,8 @@ def _replay_of(job: Job) -> Replay:
     type=click.Choice([job.value for job in Job]),
     default=Job.CAPACITY.value,
     show_default=True,
-    help="capacity: who would have been suspended.",
+    help="capacity: who would have been suspended; usage: the ledger of what everybody consumed; "
+    "spot: which Spot Instances would have been replaced.",
 )
 @click.option(
     "--rules",
@@ -112,9 +119,15 @@ def replay(
       summary.json     the counts
 
     \b
+    With --job usage DIR gets, beside malformed.jsonl and summary.json:
+      ledger/          Parquet: what each partition key consumed in each minute, each eventID counted once
+      conflicts.jsonl  changes with the eventID of another that says something else
+
+    \b
     Examples:
       headroom replay tests/recordings/conversations.jsonl.gz --config examples/conversations.toml
       headroom replay monday/ tuesday/ --config headroom.toml --out both-days
+      headroom replay day.jsonl.gz --job usage --config headroom.toml --out usage
       headroom replay day.jsonl.gz --rules rules.toml
 
     \b

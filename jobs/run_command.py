@@ -5,13 +5,14 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from jobs.capacity.run import run as run_capacity
+from jobs.capacity.run import run as run_live
 from jobs.execution import ExecutionMode, JobFailedError
 from jobs.options import EXIT_FAILED, config_option, open_settings, refuse
 from jobs.settings.durations import format_duration
@@ -24,42 +25,56 @@ def run() -> None:
     """Run a job on live streams, on this machine."""
 
 
+def _live_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of every live run."""
+    options = (
+        config_option,
+        click.option(
+            "--out",
+            metavar="DIR",
+            type=click.Path(path_type=Path, file_okay=False),
+            default=Path("headroom-live"),
+            show_default=True,
+            help="Directory for what is found; files in it are added to.",
+        ),
+        click.option(
+            "--state",
+            metavar="DIR",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Directory for checkpoints. A run goes on from the newest one in it, and leaves one when it ends.",
+        ),
+        click.option(
+            "--restore",
+            metavar="PATH",
+            type=click.Path(path_type=Path, exists=True),
+            help="A checkpoint or savepoint to go on from, in place of the newest one in --state.",
+        ),
+        click.option(
+            "--cluster",
+            metavar="HOST:PORT",
+            help="The REST address of a Flink cluster on this machine to run on, in place of one inside this process.",
+        ),
+        click.option(
+            "--parallelism", type=click.IntRange(1, 128), default=1, show_default=True, help="Of the windows."
+        ),
+        click.option(
+            "--execution-mode",
+            type=click.Choice([mode.value for mode in ExecutionMode]),
+            default=ExecutionMode.THREAD.value,
+            show_default=True,
+            help="Where Flink runs Python: in threads of its JVM, which is quickest, or in processes of their own.",
+        ),
+        click.option(
+            "--duration", "duration_s", metavar="SECONDS", type=click.FloatRange(min=0), help="End after so long."
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @run.command()
-@config_option
-@click.option(
-    "--out",
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("headroom-live"),
-    show_default=True,
-    help="Directory for what is found; files in it are added to.",
-)
-@click.option(
-    "--state",
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Directory for checkpoints. A run goes on from the newest one in it, and leaves one when it ends.",
-)
-@click.option(
-    "--restore",
-    metavar="PATH",
-    type=click.Path(path_type=Path, exists=True),
-    help="A checkpoint or savepoint to go on from, in place of the newest one in --state.",
-)
-@click.option(
-    "--cluster",
-    metavar="HOST:PORT",
-    help="The REST address of a Flink cluster on this machine to run on, in place of one inside this process.",
-)
-@click.option("--parallelism", type=click.IntRange(1, 128), default=1, show_default=True, help="Of the windows.")
-@click.option(
-    "--execution-mode",
-    type=click.Choice([mode.value for mode in ExecutionMode]),
-    default=ExecutionMode.THREAD.value,
-    show_default=True,
-    help="Where Flink runs Python: in threads of its JVM, which is quickest, or in processes of their own.",
-)
-@click.option("--duration", "duration_s", metavar="SECONDS", type=click.FloatRange(min=0), help="End after so long.")
+@_live_options
 def capacity(
     config_file: Path | None,
     out: Path,
@@ -93,6 +108,81 @@ def capacity(
     Exit status: 0 after --duration, 1 when the job failed too often, 2 for a mistake in the command or a setting,
     130 when it was interrupted.
     """  # noqa: D301 - click looks for the character that the escape stands for
+    _run(
+        "capacity",
+        config_file,
+        out,
+        state,
+        restore,
+        cluster=cluster,
+        parallelism=parallelism,
+        execution_mode=execution_mode,
+        duration_s=duration_s,
+    )
+
+
+@run.command()
+@_live_options
+def spot(
+    config_file: Path | None,
+    out: Path,
+    state: Path | None,
+    restore: Path | None,
+    cluster: str | None,
+    parallelism: int,
+    execution_mode: str,
+    duration_s: float | None,
+) -> None:
+    """Replace Spot Instances that are interrupted, and give up Spot pools, from a Kinesis stream to an SQS queue.
+
+    The settings name the stream (kinesis.stream) that an EventBridge rule writes events of EC2, Auto Scaling and
+    Health to, and the scans their facts, and the queue (sqs.queue_url) that the actuators read. A file of settings is
+    for one job. It runs until it is interrupted.
+
+    \b
+    DIR gets:
+      actions.jsonl      actions as they are sent (with shadow = true: shadow.jsonl)
+      delivery.jsonl     when each was decided, and when the queue accepted it
+      undelivered.jsonl  those that the queue refused, or that were void before they could be sent
+      pools.jsonl        every change of the market of every pool, with its evidence
+      malformed.jsonl    records that could not be read, with the reason
+      status.json        the counts and how far behind the run is, every second
+
+    \b
+    Examples:
+      headroom run spot --config spot.toml
+      headroom run spot --config spot.toml --state spot-state --out today
+
+    \b
+    Exit status: 0 after --duration, 1 when the job failed too often, 2 for a mistake in the command or a setting,
+    130 when it was interrupted.
+    """  # noqa: D301 - click looks for the character that the escape stands for
+    _run(
+        "spot",
+        config_file,
+        out,
+        state,
+        restore,
+        cluster=cluster,
+        parallelism=parallelism,
+        execution_mode=execution_mode,
+        duration_s=duration_s,
+    )
+
+
+def _run(
+    job: str,
+    config_file: Path | None,
+    out: Path,
+    state: Path | None,
+    restore: Path | None,
+    *,
+    cluster: str | None,
+    parallelism: int,
+    execution_mode: str,
+    duration_s: float | None,
+) -> None:
+    from connectors.kinesis.client import KinesisError
     from jobs.capacity.live import missing_settings
 
     settings = open_settings(config_file)
@@ -109,7 +199,8 @@ def capacity(
     with ExitStack() as cleanups:
         checkpoints = state or Path(cleanups.enter_context(tempfile.TemporaryDirectory(prefix="headroom-state-")))
         try:
-            run_capacity(
+            run_live(
+                job,
                 settings,
                 out,
                 checkpoints,
@@ -122,7 +213,9 @@ def capacity(
                 duration_s=duration_s,
                 on_state=_Told(),
             )
-        except JobFailedError as error:
+        except KinesisError as error:
+            refuse([str(error)])
+        except (JobFailedError, OSError) as error:
             refuse([str(error)], EXIT_FAILED)
     if interrupted.is_set():
         raise KeyboardInterrupt
@@ -155,13 +248,13 @@ class _Told:
         passed_s = time.monotonic() - self._told_s
         if status is None or passed_s < _TELL_EVERY_S:
             return
-        rate = (status["records"] - self._records) / passed_s
+        rate = max(0, status["records"] - self._records) / passed_s  # the counts begin again when the job restarts
         self._told_s, self._records = time.monotonic(), status["records"]
         lag = "-" if status["lag_ms"] is None else format_duration(status["lag_ms"])
-        suspended = status["decided"].get("suspended", 0)
+        decided = ", ".join(f"{count:,} {name}" for name, count in status["decided"].items()) or "nothing"
         click.echo(
             f"{status['records']:,} records ({rate:,.0f}/s), {status['malformed']:,} malformed, "
-            f"{status['late']:,} late, {suspended:,} suspensions, newest change {lag} ago",
+            f"decided: {decided}, newest {lag} ago",
             err=True,
         )
         sys.stderr.flush()

@@ -104,8 +104,8 @@ class FastPath:
                 record.decode()  # nobody else looks at the bytes of the images
             stream_record = change.dynamodb
             partition_key_name, factor = self._usual.get(change.table_name, self._usual_default)
-            partition_key, key_type = _partition_key(stream_record.keys, partition_key_name)
-            at_ms = _at_ms(stream_record)
+            partition_key, key_type = partition_key_of(stream_record.keys, partition_key_name)
+            at_ms = written_at_ms(stream_record)
             mismatch = False
             wcu = 0 if self._weigh_always else _units_by_sum(change.event_name, stream_record)
             if not wcu:
@@ -136,7 +136,7 @@ class FastPath:
 def peek_time_ms(record: bytes) -> int | None:
     """The time in a record that looks like a change, in milliseconds; None in any other."""
     try:
-        return _at_ms(decode_record(record).dynamodb)
+        return written_at_ms(decode_record(record).dynamodb)
     except UNUSUAL:
         outcome = parse_change(record, {})
         return None if isinstance(outcome, Ignored) else outcome.at_ms
@@ -152,7 +152,8 @@ def event_id(record: bytes) -> bytes | None:
     return found[1] if found else None
 
 
-def _at_ms(stream_record: StreamRecord) -> int:
+def written_at_ms(stream_record: StreamRecord) -> int:
+    """When the item was written, in milliseconds."""
     at_ms = stream_record.approximate_creation_date_time
     if at_ms > MICROSECONDS_ABOVE or stream_record.approximate_creation_date_time_precision == "MICROSECOND":
         at_ms //= 1000
@@ -161,7 +162,7 @@ def _at_ms(stream_record: StreamRecord) -> int:
     return at_ms
 
 
-def _partition_key(keys: dict[str, KeyValue], name: str | None) -> tuple[str, str]:
+def partition_key_of(keys: dict[str, KeyValue], name: str | None) -> tuple[str, str]:
     """The partition key and its type."""
     if len(keys) == 1:
         (partition_key,) = keys.values()
@@ -192,7 +193,8 @@ def _text_of_other_type(value: KeyValue) -> tuple[str, str]:
     raise ValueError
 
 
-def _keys_bytes(keys: dict[str, KeyValue]) -> int:
+def keys_bytes(keys: dict[str, KeyValue]) -> int:
+    """The size of the key attributes."""
     total = 0
     for name, value in keys.items():
         total += len(name.encode())
@@ -218,7 +220,7 @@ def _units_by_sum(event_name: str, stream_record: StreamRecord) -> int:
         return 0
     if sum_bytes <= WRITE_UNIT_BYTES:
         return 1
-    images_bytes = sum_bytes - _keys_bytes(stream_record.keys)
+    images_bytes = sum_bytes - keys_bytes(stream_record.keys)
     units = _units_within(images_bytes, new_bytes, old_bytes)
     if units:
         return units
@@ -281,5 +283,5 @@ def _weighed(change: Record) -> tuple[int, bool]:
     elif sum_bytes < 0:
         raise ValueError
     else:
-        mismatch = sum_bytes != _keys_bytes(stream_record.keys) + new_bytes + old_bytes
+        mismatch = sum_bytes != keys_bytes(stream_record.keys) + new_bytes + old_bytes
     return write_capacity_units(max(new_bytes, old_bytes)), mismatch

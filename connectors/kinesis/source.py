@@ -59,21 +59,30 @@ def kinesis_table(
     ticks = TableDescriptor.for_connector("datagen").schema(Schema.new_builder().column("tick", "INT").build())
     ticks = ticks.option("rows-per-second", "1").option("scan.parallelism", "1")
     keys = keys_of_groups(SLOTS)
-    row_type = Types.ROW_NAMED(list(columns), [_type_of(name, column) for name, column in columns.items()])
     read = (
         tables.to_data_stream(tables.from_descriptor(ticks.build()))
         .flat_map(lambda _: keys, output_type=Types.INT())
         .key_by(lambda key: key, key_type=Types.INT())
-        .process(ReadShards(config, read_records, keys, subtasks), output_type=row_type)
+        .process(ReadShards(config, read_records, keys, subtasks), output_type=row_type(columns))
         .name(uid)
         .uid(uid)
         .set_parallelism(subtasks)
         .set_max_parallelism(SLOTS)
     )
+    return tables.from_data_stream(read, table_schema(columns))
+
+
+def row_type(columns: Mapping[str, DataType]) -> TypeInformation:
+    """The type of rows with these columns."""
+    return Types.ROW_NAMED(list(columns), [_type_of(name, column) for name, column in columns.items()])
+
+
+def table_schema(columns: Mapping[str, DataType]) -> Schema:
+    """The schema of a table with these columns."""
     schema = Schema.new_builder()
     for name, column in columns.items():
         schema.column(name, column)
-    return tables.from_data_stream(read, schema.build())
+    return schema.build()
 
 
 def _type_of(name: str, column: DataType) -> TypeInformation:

@@ -18,7 +18,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from pyflink.common import Row
@@ -130,6 +130,13 @@ class Keep(ProcessFunction):
             self._lines.add("undelivered", [{"outcome": kind, **told}])
 
 
+class HasSnapshot(Protocol):
+    """How a run stands."""
+
+    def snapshot(self, now_ms: int) -> dict[str, Any]:
+        """How it stands at a time."""
+
+
 class Lines:
     """Somewhere to put lines."""
 
@@ -142,7 +149,7 @@ class Lines:
         """One more line of one kind."""
         raise NotImplementedError
 
-    def status(self, standing: Standing) -> None:
+    def status(self, standing: HasSnapshot) -> None:
         """How it stands, if it is time to say so."""
 
     def close(self) -> None:
@@ -165,7 +172,7 @@ class DirectoryLines(Lines):
             self._files[name] = path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n", buffering=1)
         self._files[name].write(f"{line}\n")
 
-    def status(self, standing: Standing) -> None:
+    def status(self, standing: HasSnapshot) -> None:
         """Replace `status.json`, once a second."""
         if time.monotonic() - self._told_s < _STATUS_EVERY_S:
             return

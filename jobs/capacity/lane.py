@@ -10,16 +10,15 @@ that is late in the file as a whole. None is late that would not be so in one pi
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from itertools import groupby
 from typing import Final, NamedTuple
 
 from connectors.dynamodb.change import Malformed
-from connectors.dynamodb.clock import is_too_far_ahead, wrong_clock_reason
 from connectors.dynamodb.fast_path import FastPath, WriteCost
 from connectors.recordings.segments import Segment
 from jobs.recorded.chunk_report import ChunkReport
 from jobs.recorded.decoded import NO_TIME_MS, Decoded, OpenSegment
+from jobs.recorded.distinct import Key, key_digest
 from jobs.recorded.open_segments import OpenSegments
 from jobs.recorded.reports import Report, write_report
 
@@ -29,9 +28,6 @@ _MOST_SUMS: Final = 200_000
 _MOST_KEYS: Final = 200_000
 _KEYS_PER_REPORT: Final = 4096
 _NO_EARLIEST_MS: Final = 1 << 62
-
-Key = tuple[str, str, str]
-"""Table, partition key, type of the partition key."""
 
 
 class LaneRow(NamedTuple):
@@ -166,7 +162,9 @@ class Lane:
         for index, cost in enumerate(decoded.costs):
             table, partition_key, partition_key_type, at_ms, wcu, size_mismatch, document = cost
             if at_ms > progress_ms:
-                if at_ms - progress_ms > tolerance_ms and (reason := self._wrong_clock(opened, decoded, index)):
+                if at_ms - progress_ms > tolerance_ms and (
+                    reason := opened.why_not_believed(decoded.costs, index, tolerance_ms)
+                ):
                     telling.malformed(reason, document)
                     refused += 1
                     continue
@@ -177,7 +175,7 @@ class Lane:
                 first_ms = at_ms
             if at_ms < progress_ms - lateness_ms:
                 telling.late(cost, progress_ms - at_ms)
-                self._keys.add(_digest((table, partition_key, partition_key_type)))
+                self._keys.add(key_digest((table, partition_key, partition_key_type)))
                 continue
             step = at_ms // step_ms
             if step != open_step:
@@ -195,13 +193,6 @@ class Lane:
             counts.seen(first_ms, progress_ms if is_newest_of_chunk else _last_ms(decoded.costs, progress_ms))
         opened.progress_ms = progress_ms
 
-    def _wrong_clock(self, opened: OpenSegment[WriteCost], decoded: Decoded[WriteCost], index: int) -> str | None:
-        """Why a time that jumps ahead is not believed, None where it is."""
-        at_ms = decoded.costs[index].at_ms
-        if is_too_far_ahead(at_ms, opened.following_ms(decoded.costs, index), self._settings.future_tolerance_ms):
-            return wrong_clock_reason(at_ms)
-        return None
-
     def _due(self, low_water_ms: int, together_ms: int) -> Iterable[int]:
         """The steps in what ends at the low-water mark or before; all steps where too many sums are held."""
         if sum(map(len, self._sums.values())) > _MOST_SUMS:
@@ -212,7 +203,7 @@ class Lane:
     def _closed(self, steps: Iterable[int]) -> ClosedSums:
         closed = {step: self._sums.pop(step) for step in sorted(steps)}
         for sums in closed.values():
-            self._keys.update(map(_digest, sums))
+            self._keys.update(map(key_digest, sums))
         return ClosedSums(closed, self._low_water_ms)
 
     def _key_reports(self) -> Iterator[Report]:
@@ -251,8 +242,3 @@ def window_rows(
 def _last_ms(costs: Sequence[WriteCost], newest_ms: int) -> int:
     """The last time of changes that are no newer than all before them; later ones were refused."""
     return max(cost.at_ms for cost in costs if cost.at_ms <= newest_ms)
-
-
-def _digest(key: Key) -> bytes:
-    """Eight bytes that stand for a key; two of a million keys share them once in 37 million recordings."""
-    return blake2b("\0".join(key).encode(), digest_size=8).digest()

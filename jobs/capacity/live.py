@@ -10,6 +10,7 @@ from pyflink.table import Table
 from pyflink.table.expressions import col
 
 from connectors.actions import decode
+from connectors.kinesis.aws_source import aws_kinesis_table
 from connectors.kinesis.config import KinesisConfig
 from connectors.kinesis.positions import OLDEST, parse_start
 from connectors.kinesis.records import Gap, ReadBatch, ShardBatch
@@ -27,7 +28,7 @@ from jobs.capacity.outcomes import OutcomeKind
 from jobs.capacity.rules import uses_rules
 from jobs.capacity.shard import read_batch
 from jobs.runtime import Environment
-from jobs.settings import KinesisSettings, Settings
+from jobs.settings import KinesisReader, KinesisSettings, Settings
 
 JOB_NAME = "headroom capacity"
 _RULES_POLL_MS = 1_000
@@ -55,9 +56,17 @@ def define(environment: Environment, settings: Settings, keep_in: Path | None = 
 
 
 def kinesis_source(environment: Environment, settings: Settings) -> Table:
-    """The decoded stream that the settings name."""
-    config = kinesis_config(settings.kinesis, settings.window.out_of_orderness_ms, time_ns() // 1_000_000)
-    return kinesis_table(environment.streams, environment.tables, config, ReadCosts(settings), DECODED_COLUMNS)
+    """The decoded stream that the settings name.
+
+    Raises:
+        KinesisError: It is to be read by AWS's source, and there is no jar or no stream.
+    """
+    kinesis = settings.kinesis
+    config = kinesis_config(kinesis, settings.window.out_of_orderness_ms, time_ns() // 1_000_000)
+    ends = environment.streams, environment.tables, config, ReadCosts(settings), DECODED_COLUMNS
+    if kinesis.reader is KinesisReader.PYTHON:
+        return kinesis_table(*ends)
+    return aws_kinesis_table(*ends, Path(kinesis.jar) if kinesis.jar else None)
 
 
 def decide_and_send(environment: Environment, decoded: Table, settings: Settings, keep_in: Path | None) -> None:

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,10 +12,10 @@ from jobs.execution import ExecutionMode
 from jobs.settings import Settings
 
 _LOOK_EVERY_S: Final = 0.5
-_ENDED: Final = frozenset({"FAILED", "FINISHED", "CANCELED", "SUSPENDED"})
 
 
 def run(
+    job: str,
     settings: Settings,
     keep_in: Path,
     checkpoints: Path,
@@ -31,6 +32,7 @@ def run(
     """Run the job until told to stop.
 
     Args:
+        job: capacity or spot.
         settings: All settings.
         keep_in: The directory for what is found.
         checkpoints: The directory for checkpoints, which stay there.
@@ -46,27 +48,27 @@ def run(
     Raises:
         JobFailedError: The job failed too often.
     """
-    from jobs.capacity.live import JOB_NAME, define
+    live = import_module(f"jobs.{job}.live")
     from jobs.runtime import Recovery, RunningJob, local_environment
 
     recovery = Recovery(checkpoints, restore_from=restore_from)
     environment = local_environment(
         parallelism=parallelism, execution_mode=execution_mode, recovery=recovery, cluster=cluster
     )
-    define(environment, settings, keep_in)
-    job = RunningJob(environment, JOB_NAME)
+    live.define(environment, settings, keep_in)
+    running = RunningJob(environment, live.JOB_NAME)
     ends_s = None
     while not stop.wait(_LOOK_EVERY_S) and (ends_s is None or time.monotonic() < ends_s):
-        state = job.status()
-        if state in _ENDED:
-            raise job.failure()
+        if running.has_ended():
+            raise running.failure()
+        state = running.status()
         if state == "RUNNING" and ends_s is None and duration_s is not None:
             ends_s = time.monotonic() + duration_s
         on_state(state, read_status(keep_in))
-    if leave_savepoint and job.status() == "RUNNING":
-        job.savepoint(checkpoints)
+    if leave_savepoint and running.status() == "RUNNING":
+        running.savepoint(checkpoints)
     else:
-        job.cancel()
+        running.cancel()
 
 
 def read_status(directory: Path) -> dict[str, Any] | None:

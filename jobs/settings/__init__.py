@@ -12,10 +12,13 @@ from jobs.settings.model import (
     Settings,
     SqsSettings,
     TableSettings,
+    UsageSettings,
+    UsageSink,
     WeighImages,
     WindowKind,
     WindowSettings,
 )
+from jobs.settings.spot import MarketSettings, SignalSettings, SpotSettings
 
 __all__ = [
     "DecodeSettings",
@@ -24,11 +27,16 @@ __all__ = [
     "LeaseSettings",
     "LimitRule",
     "LimitsSettings",
+    "MarketSettings",
     "RulesSettings",
     "Settings",
     "SettingsError",
+    "SignalSettings",
+    "SpotSettings",
     "SqsSettings",
     "TableSettings",
+    "UsageSettings",
+    "UsageSink",
     "WeighImages",
     "WindowKind",
     "WindowSettings",

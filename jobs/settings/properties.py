@@ -21,10 +21,11 @@ from typing import Any, Final
 from pydantic.fields import FieldInfo
 
 from jobs.settings import schema
-from jobs.settings.model import Section, Settings
+from jobs.settings.model import Settings
 from jobs.settings.read import Mistakes, Problem, TomlPath, read_settings
 from jobs.settings.render import as_written
 from jobs.settings.schema import Shape
+from jobs.settings.section import Section
 from jobs.settings.toml_text import printable, shortened, toml_value
 
 ROOT_GROUP: Final = "headroom"

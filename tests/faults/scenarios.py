@@ -1,25 +1,43 @@
 """What is done to the loop, one fault after the other in one stream; each scenario gives a row for each fault."""
 
+import os
+import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from jobs.execution import ExecutionMode
 from lambdas.suspend.handler import handler  # noqa: F401 - loaded before threads share it
 from tests.faults.cluster import Cluster
-from tests.faults.loop import Loop, Row
+from tests.faults.loop import VARIABLES, Loop, Row
 
 
-def job_and_queue(directory: Path, duplicates: float = 0.5) -> list[Row]:
+def duplicates(directory: Path) -> list[Row]:
+    """Changes that come twice, the fewer first."""
+    rows: list[Row] = []
+    for fraction in (0.01, 0.1):
+        own = directory / str(fraction)
+        own.mkdir()
+        with Loop(own, duplicates=fraction) as loop:
+            loop.start_job()
+            loop.feed()
+            loop.begin(f"{fraction:.0%} of the changes come twice")
+            loop.wait_for_effects(8)
+            rows += loop.end()
+    return rows
+
+
+def job_and_queue(directory: Path) -> list[Row]:
     """The job killed and restored, the queue failing in every way, with half of the changes coming twice."""
-    with Loop(directory, duplicates=duplicates) as loop:
+    with Loop(directory, duplicates=0.5) as loop:
         loop.start_job()
         loop.feed()
-        loop.begin(f"{duplicates:.0%} of the changes come twice")
+        loop.begin("50% of the changes come twice")
         loop.wait_for_effects(4)
 
-        loop.begin("SQS answers 503 for 8 s")
+        loop.begin("SQS answers 503 for 5 s")
         loop.sqs.faults.error = (503, "ServiceUnavailable")
-        time.sleep(8)
+        time.sleep(5)
         loop.sqs.faults.error = None
         loop.wait_for_effects(3)
 
@@ -69,7 +87,7 @@ def job_and_queue(directory: Path, duplicates: float = 0.5) -> list[Row]:
 def workers_and_task_manager(directory: Path) -> list[Row]:
     """A Python worker and a TaskManager killed, on a cluster of processes of their own."""
     with (
-        Cluster(directory / "cluster", ExecutionMode.PROCESS) as cluster,
+        Cluster(directory / "cluster", ExecutionMode.PROCESS, VARIABLES) as cluster,
         Loop(directory, execution_mode="process", cluster=cluster.address) as loop,
     ):
         loop.start_job()
@@ -100,32 +118,28 @@ def cache(directory: Path) -> list[Row]:
         loop.begin("none, in thread mode")
         loop.wait_for_effects(3)
 
-        loop.begin("Valkey is killed, and comes back after 6 s")
+        loop.begin("Valkey is killed, and comes back after 4 s")
         loop.cache.terminate()
         loop.proxy.cut()
-        time.sleep(6)
+        time.sleep(4)
         loop.start_cache()
         loop.wait_for_effects(3)
 
-        loop.begin("Valkey answers 2 s late for 8 s")
+        loop.begin("Valkey answers 2 s late for 6 s")
         loop.proxy.delay_s = 2
-        time.sleep(8)
+        time.sleep(6)
         loop.proxy.delay_s = 0
         loop.wait_for_effects(3)
 
-        loop.begin("Valkey is read-only for 6 s")
+        loop.begin("Valkey is read-only for 4 s")
         owner = loop.cache.client()
         owner.replicaof("127.0.0.1", 1)
-        time.sleep(6)
+        time.sleep(4)
         owner.replicaof("NO", "ONE")
         loop.wait_for_effects(3)
         return loop.end()
 
 
 def _kill(pid: int) -> None:
-    import os
-    import signal
-    from contextlib import suppress
-
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
