@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any, Final
 
 from jobs.application_properties import CHECK_GROUP
-from jobs.package.build import BILL_FILE, MANIFEST_FILE
+from jobs.package.build import BILL_FILE, MANIFEST_FILE, handler_modules
 from jobs.package.confinement import APPLICATION, PROPERTIES, Confined, confine, digest, release
 from jobs.package.flink_environment import FlinkEnvironment, find_python, flink_environment
 from jobs.package.sbom import sha256
@@ -179,8 +179,7 @@ def _check_handlers(
         raise CheckError(message)
     (work / PROPERTIES).write_text("[]", encoding="utf-8")
     interpreter = find_python(python)
-    handlers = sorted(name[:-3].replace("/", ".") for name in described["files"] if name.endswith("/handler.py"))
-    handlers = [name for name in handlers if name.startswith("lambdas.")]
+    handlers = handler_modules(work / APPLICATION)
     code = (
         f"import sys, importlib; sys.path.insert(0, {str(work / APPLICATION)!r}); "
         f"[importlib.import_module(name).handler for name in {handlers!r}]"
