@@ -36,7 +36,13 @@ def define_capacity(environment: Any) -> None:
     define(environment, parse_settings(LIVE, "live settings"))
 
 
-DEFINE: dict[str, Callable[[Any], None]] = {"capacity": define_capacity}
+def define_spot(environment: Any) -> None:
+    from jobs.spot.live import define
+
+    define(environment, parse_settings(LIVE, "live settings"))
+
+
+DEFINE: dict[str, Callable[[Any], None]] = {"capacity": define_capacity, "spot": define_spot}
 
 
 def test_every_capability_with_released_uids_is_looked_at() -> None:
