@@ -8,7 +8,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 CDK := infra/.venv/bin/python
 CDK_INSTALLED := infra/.venv/.installed
-CAPABILITIES := capacity usage spot
+# Those with a job that can start on the managed service.
+CAPABILITIES := $(patsubst jobs/%/managed.py,%,$(wildcard jobs/*/managed.py))
 
 .DEFAULT_GOAL := help
 

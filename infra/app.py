@@ -53,6 +53,12 @@ def application(deployment: Deployment, out: Path) -> cdk.App:
     return app
 
 
+def _with_built_packages() -> Deployment:
+    packages = Deployment().packages
+    built = frozenset(each for each in Capability if (packages / f"{each}.zip").is_file())
+    return Deployment(capabilities=built)
+
+
 def findings_of(assembly: cdk.cx_api.CloudAssembly) -> list[str]:
     """What cdk-nag and CDK itself find wrong, one line each."""
     return [
@@ -77,11 +83,16 @@ def main() -> int:
         description="Write CloudFormation templates, without an AWS account.",
         epilog="Example: python -m infra.app infra/deployment.toml --out infra/cdk.out",
     )
-    parser.add_argument("deployment", type=Path, nargs="?", help="a deployment file; without it, all at its defaults")
+    parser.add_argument(
+        "deployment",
+        type=Path,
+        nargs="?",
+        help="a deployment file; without it, every capability whose package is built",
+    )
     parser.add_argument("--out", type=Path, default=Path("infra/cdk.out"), help="where the templates go")
     arguments = parser.parse_args()
     try:
-        deployment = read_deployment(arguments.deployment) if arguments.deployment else Deployment()
+        deployment = read_deployment(arguments.deployment) if arguments.deployment else _with_built_packages()
         assembly = application(deployment, arguments.out).synth()
     except (DeploymentError, SettingsError, PropertiesError) as error:
         print("\n".join(f"infra: {problem}" for problem in error.problems), file=sys.stderr)  # noqa: T201

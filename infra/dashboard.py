@@ -10,7 +10,7 @@ from constructs import Construct
 
 from infra.flink_application import FlinkApplication
 from infra.parts import QueuePair
-from jobs.metric_names import ACTION_DELAY, CAPACITY, LAG, OUTBOX, RULES, SOURCE_LAG, SUSPEND
+from jobs.metric_names import ACTION_DELAY, DECIDED, LAG, OUTBOX, READ, RULES, SOURCE_LAG, SUSPEND
 
 _WIDTH: Final = 12
 _MINUTE: Final = cdk.Duration.minutes(1)
@@ -84,11 +84,8 @@ def add_capacity(made: cloudwatch.Dashboard, job: FlinkApplication) -> None:
     """What the capacity job counts, and what its actuator does."""
     application = job.application_name
     made.add_widgets(
-        _graph("What was read", counters_of(application, [name for name in CAPACITY if not name.endswith("sions")])),
-        _graph(
-            "What was decided",
-            counters_of(application, [*(name for name in CAPACITY if name.endswith("sions")), *RULES]),
-        ),
+        _graph("What was read", counters_of(application, list(READ))),
+        _graph("What was decided", counters_of(application, [*DECIDED, *RULES])),
         _graph(
             "How late decisions are, in milliseconds",
             counters_of(application, [ACTION_DELAY, LAG, SOURCE_LAG], "Maximum"),

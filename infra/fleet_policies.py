@@ -67,16 +67,18 @@ def end_own_instances() -> iam.PolicyStatement:
 
 
 def launch(tag: str, instance_role_arns: Sequence[str]) -> list[iam.PolicyStatement]:
-    """Launching Spot instances from launch templates that carry the tag, with what these templates say."""
+    """Launching instances from launch templates that carry the tag, with what these templates say.
+
+    Spot Instances and, where a market is bad, On-Demand ones: every one carries our tag from its launch on.
+    """
     from_a_template = {"ArnLike": {"ec2:LaunchTemplate": _arn("ec2", "launch-template/*")}}
     as_it_says = {"Bool": {"ec2:IsLaunchTemplateResource": "true"}}
     statements = [
         allow(
             ["ec2:RunInstances"],
             [_arn("ec2", "instance/*")],
-            from_a_template
-            | {"StringEquals": {"ec2:InstanceMarketType": "spot"}, "Null": {f"aws:RequestTag/{OWN_TAG}": "false"}},
-            sid="LaunchSpotWithOwnTag",
+            from_a_template | {"Null": {f"aws:RequestTag/{OWN_TAG}": "false"}},
+            sid="LaunchWithOwnTag",
         ),
         allow(
             ["ec2:RunInstances"],

@@ -37,11 +37,8 @@ _FUNCTION_TIMEOUT_S: Final = 60
 _SCAN_TIMEOUT_S: Final = 300
 _SWAP_ACTIONS: Final = (
     "AttachInstances",
-    "CompleteLifecycleAction",
     "DetachInstances",
-    "ResumeProcesses",
     "SetDesiredCapacity",
-    "SuspendProcesses",
     "TerminateInstanceInAutoScalingGroup",
     "UpdateAutoScalingGroup",
 )
@@ -188,14 +185,13 @@ class SpotStack(cdk.Stack):
         return dynamodb.Table(
             self,
             "Journal",
-            partition_key=dynamodb.Attribute(name="swap_id", type=dynamodb.AttributeType.STRING),
+            partition_key=dynamodb.Attribute(name="key", type=dynamodb.AttributeType.STRING),
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED,
             encryption_key=self._key,
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True
             ),
-            time_to_live_attribute="expires_at_s",
             deletion_protection=True,
             removal_policy=cdk.RemovalPolicy.RETAIN,
         )
@@ -211,6 +207,8 @@ class SpotStack(cdk.Stack):
             allow(["kinesis:PutRecord", "kinesis:PutRecords"], [self.events.stream_arn]),
             use_key(key, ["kms:GenerateDataKey"], "kinesis"),
         ]
+        # The saga can be taken up at any of its steps by whoever meets it, so those that drive it have the same rights.
+        launches = launch(tag, self._deployment.instance_role_arns)
         scan = self._actuator(
             "scan_candidates",
             [*look(prices=True), *reads_journal, *send([self.creator], key), *tells],
@@ -220,7 +218,8 @@ class SpotStack(cdk.Stack):
             "create_spot",
             [
                 *look(prices=True),
-                *launch(tag, self._deployment.instance_role_arns),
+                *launches,
+                end_own_instances(),
                 *keeps_journal,
                 *consume(self.creator, key),
                 *send([self.creator, self.swapper], key),
@@ -232,6 +231,7 @@ class SpotStack(cdk.Stack):
             "swap_instance",
             [
                 *look(prices=False),
+                *launches,
                 change_groups(tag, _SWAP_ACTIONS),
                 end_own_instances(),
                 *keeps_journal,
@@ -244,7 +244,9 @@ class SpotStack(cdk.Stack):
             "replace_interrupted",
             [
                 *look(prices=True),
-                change_groups(tag, ("CompleteLifecycleAction", "DetachInstances", "SetDesiredCapacity")),
+                *launches,
+                change_groups(tag, _SWAP_ACTIONS),
+                end_own_instances(),
                 *keeps_journal,
                 *consume(self.actions, key),
                 *send([self.creator, self.swapper], key),
@@ -255,7 +257,7 @@ class SpotStack(cdk.Stack):
             "reap_orphans",
             [
                 *look(prices=False),
-                change_groups(tag, ("AttachInstances", "ResumeProcesses", "UpdateAutoScalingGroup")),
+                change_groups(tag, _SWAP_ACTIONS),
                 end_own_instances(),
                 *keeps_journal,
                 *send([self.swapper], key),
@@ -281,15 +283,16 @@ class SpotStack(cdk.Stack):
         made = function(
             self,
             title,
-            handler=f"lambdas.{name}.handler.handler",
+            handler=f"lambdas.{name}.handler",
             code=lambda_.Code.from_asset(str(package(self._deployment, "lambdas"))),
             environment={
-                "HEADROOM_GROUP_TAG": self._deployment.group_tag,
+                "HEADROOM_ACCOUNT": cdk.Aws.ACCOUNT_ID,
+                "HEADROOM_MANAGED_TAG": self._deployment.group_tag,
                 "HEADROOM_DRY_RUN": "true" if self._deployment.dry_run else "false",
-                "HEADROOM_JOURNAL_TABLE": self.journal.table_name,
+                "HEADROOM_SWAP_TABLE": self.journal.table_name,
                 "HEADROOM_EVENTS_STREAM": self.events.stream_name,
-                "HEADROOM_SPOT_CREATOR_QUEUE_URL": self.creator.queue.queue_url,
-                "HEADROOM_INSTANCE_SWAPPER_QUEUE_URL": self.swapper.queue.queue_url,
+                "HEADROOM_SPOT_CREATOR_QUEUE": self.creator.queue.queue_url,
+                "HEADROOM_INSTANCE_SWAPPER_QUEUE": self.swapper.queue.queue_url,
             },
             statements=[*statements, *keep_tags()],
             key=self._key,

@@ -5,7 +5,7 @@ docs/operations.md lists them, the dashboard shows them; tests compare.
 
 from typing import Final
 
-CAPACITY: Final = {
+READ: Final = {
     "events": "records read, of whatever outcome",
     "changes": "records that say what a write cost",
     "malformed": "records that could not be read",
@@ -13,10 +13,17 @@ CAPACITY: Final = {
     "late": "changes that came too late to suspend anyone",
     "duplicates": "changes that came again while they could be in time",
     "size_mismatch": "changes whose images weigh something else than their record says",
+}
+"""Counters of what the capacity job read."""
+
+DECIDED: Final = {
     "suspensions": "leases given",
     "extensions": "leases made longer",
 }
-"""Counters of the capacity job: the counts of `summary.json`, but for `partition_keys`, which a job that never ends
+"""Counters of what it decided."""
+
+CAPACITY: Final = READ | DECIDED
+"""All counters of the capacity job: the counts of `summary.json`, but for `partition_keys`, which a job that never ends
 would have to remember without end."""
 
 ACTION_DELAY: Final = "action_delay_ms"

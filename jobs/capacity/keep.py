@@ -31,13 +31,12 @@ from connectors.sqs.sink import EXPIRED, REFUSED, SENT
 from jobs.capacity.outcomes import SHADOWS, OutcomeKind
 from jobs.capacity.rules import uses_rules
 from jobs.capacity.standing import Standing
-from jobs.metric_names import ACTION_DELAY, CAPACITY, LAG
+from jobs.metric_names import ACTION_DELAY, CAPACITY, LAG, READ
 from jobs.recorded.reports import read_report
 from jobs.settings import Settings
 
 STATUS_FILE: Final = "status.json"
 _STATUS_EVERY_S: Final = 1.0
-_COUNTED: Final = tuple(name for name in CAPACITY if not name.endswith("sions"))
 _METRIC_OF_DECISION: Final = {
     OutcomeKind.SUSPENDED.value: "suspensions",
     OutcomeKind.EXTENDED.value: "extensions",
@@ -101,7 +100,7 @@ class Keep(ProcessFunction):
     def _report(self, _: str, line: str) -> None:
         report = read_report(line)
         self._standing.add_report(report)
-        for name in _COUNTED:
+        for name in READ:
             if number := getattr(report.counts, name):
                 self._counters[name].inc(number)
         self._lines.add("malformed", report.malformed)

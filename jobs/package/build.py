@@ -1,5 +1,6 @@
 """Builds a package: project code, dependencies, entry script, manifest and bill of materials in one zip. I/O."""
 
+import ast
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import distribution, packages_distributions, version
@@ -120,12 +121,21 @@ def _write(
 
 def _entries(target: Target) -> list[str]:
     if target.entry is None:
-        found = sorted((PROJECT_ROOT / "lambdas").glob("*/handler.py"))
-        return [".".join(path.relative_to(PROJECT_ROOT).with_suffix("").parts) for path in found]
+        return handler_modules(PROJECT_ROOT)
     if not PROJECT_ROOT.joinpath(*target.entry.split(".")).with_suffix(".py").is_file():
         message = f"{target.name}: there is no module {target.entry}, which a job on the managed service starts from"
         raise BuildError(message)
     return [target.entry]
+
+
+def handler_modules(root: Path) -> list[str]:
+    """The modules below `lambdas` that define a function `handler`, by name."""
+    found = []
+    for path in sorted((root / "lambdas").rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if any(isinstance(node, ast.FunctionDef) and node.name == "handler" for node in tree.body):
+            found.append(".".join(path.relative_to(root).with_suffix("").parts))
+    return found
 
 
 def _read_lock() -> str:

@@ -16,13 +16,16 @@ from time import monotonic
 from typing import Any, Final
 
 from jobs.application_properties import CHECK_GROUP
-from jobs.package.build import BILL_FILE, MANIFEST_FILE
+from jobs.package.build import BILL_FILE, MANIFEST_FILE, PROJECT_ROOT, handler_modules
 from jobs.package.confinement import APPLICATION, PROPERTIES, Confined, confine, digest, release
 from jobs.package.flink_environment import FlinkEnvironment, find_python, flink_environment
 from jobs.package.sbom import sha256
 from jobs.settings import Settings
 from jobs.settings.properties import to_groups, to_json
 
+_RECORDINGS: Final = PROJECT_ROOT / "tests" / "recordings"
+_CHANGES: Final = "conversations.jsonl.gz"
+_SHIPPED: Final = {"spot": "spot-day.jsonl.gz"}
 _RUN_GROUP: Final = "kinesis.analytics.flink.run.options"
 _LONGEST_RUN_S: Final = 600.0
 _TELL_EVERY_S: Final = 10.0
@@ -56,7 +59,7 @@ class Checked:
 
 
 def check(
-    package: Path, recording: Path, settings: Settings, python: Path | None, on_progress: Callable[[str], None]
+    package: Path, recording: Path | None, settings: Settings, python: Path | None, on_progress: Callable[[str], None]
 ) -> Checked:
     """Unpack a package into an empty directory and run what is in it.
 
@@ -64,7 +67,7 @@ def check(
 
     Args:
         package: A zip that `build` made.
-        recording: What a job reads.
+        recording: What a job reads; None for the recording that ships with the project.
         settings: The job's.
         python: The Python to check with; None looks for one.
         on_progress: Told what is being done.
@@ -78,7 +81,8 @@ def check(
         described = unpack(package, work / APPLICATION)
         on_progress(f"{package}: {len(described['files'])} files, each as the manifest has it")
         if (work / APPLICATION / "main.py").is_file():
-            return _check_job(described["package"], work, recording, settings, python, on_progress)
+            shipped = _RECORDINGS / _SHIPPED.get(described["package"], _CHANGES)
+            return _check_job(described["package"], work, recording or shipped, settings, python, on_progress)
         return _check_handlers(described, work, python, on_progress)
     finally:
         release(work)
@@ -179,8 +183,7 @@ def _check_handlers(
         raise CheckError(message)
     (work / PROPERTIES).write_text("[]", encoding="utf-8")
     interpreter = find_python(python)
-    handlers = sorted(name[:-3].replace("/", ".") for name in described["files"] if name.endswith("/handler.py"))
-    handlers = [name for name in handlers if name.startswith("lambdas.")]
+    handlers = handler_modules(work / APPLICATION)
     code = (
         f"import sys, importlib; sys.path.insert(0, {str(work / APPLICATION)!r}); "
         f"[importlib.import_module(name).handler for name in {handlers!r}]"

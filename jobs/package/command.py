@@ -86,8 +86,7 @@ for each in TARGETS:
     "--recording",
     metavar="PATH",
     type=click.Path(path_type=Path, exists=True),
-    default=PROJECT_ROOT / "tests" / "recordings" / "conversations.jsonl.gz",
-    show_default="the recording that ships with the project",
+    show_default="the recording for the job that ships with the project",
     help="What a job reads.",
 )
 @click.option(
@@ -105,7 +104,7 @@ for each in TARGETS:
     type=click.Path(path_type=Path),
     help="The Python 3.12 to check with; without it, one is looked for.",
 )
-def check_command(file: Path, recording: Path, config_file: Path, python: Path | None) -> None:
+def check_command(file: Path, recording: Path | None, config_file: Path, python: Path | None) -> None:
     """Run what is in ZIP as AWS would, with only that on the path, to a result.
 
     ZIP is unpacked into an empty directory. A job runs on Flink's local cluster under Python 3.12, reads its settings

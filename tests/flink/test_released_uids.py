@@ -12,9 +12,10 @@ from jobs.execution import ExecutionMode
 from jobs.settings.load import parse_settings
 
 RELEASED = json.loads((Path(__file__).parents[2] / "infra" / "released_uids.json").read_text(encoding="utf-8"))
-# Crossings between Flink's APIs, which hold no state, and operators of Flink SQL, which it names by its plan.
+# Crossings between Flink's APIs and what holds no state, and operators of Flink SQL, which it names by its plan.
 NAMED_BY_FLINK = re.compile(
-    r"Source: \*anonymous_datagen.*|TableToDataStream|DataStreamToTable|FlatMap|_stream_key_by_map_operator"
+    r"Source: \*anonymous_datagen.*|TableToDataStream|DataStreamToTable|FlatMap|Map|_stream_key_by_map_operator"
+    r"|Timestamps/Watermarks"
     r"|(?:Calc|WatermarkAssigner|WindowAggregate|ConstraintEnforcer)\[\d+\]"
 )
 LIVE = b"""
@@ -35,7 +36,13 @@ def define_capacity(environment: Any) -> None:
     define(environment, parse_settings(LIVE, "live settings"))
 
 
-DEFINE: dict[str, Callable[[Any], None]] = {"capacity": define_capacity}
+def define_spot(environment: Any) -> None:
+    from jobs.spot.live import define
+
+    define(environment, parse_settings(LIVE, "live settings"))
+
+
+DEFINE: dict[str, Callable[[Any], None]] = {"capacity": define_capacity, "spot": define_spot}
 
 
 def test_every_capability_with_released_uids_is_looked_at() -> None:

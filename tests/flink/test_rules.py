@@ -29,7 +29,10 @@ def test_a_replay_follows_rules_in_event_time(content: list[bytes], tmp_path: Pa
     rules = tmp_path / "rules.toml"
     plain = judge([content], settings())
     lower = judge([content], parse_settings(f"[limits]\n{LOWER}\n{TABLES}".encode(), "lower"))
-    middle_ms = (plain.counts["first_event_ms"] + plain.counts["last_event_ms"]) // 2
+    first_ms, last_ms = plain.counts["first_event_ms"], plain.counts["last_event_ms"]
+    assert first_ms is not None
+    assert last_ms is not None
+    middle_ms = (first_ms + last_ms) // 2
     middle_ms -= middle_ms % 1000
     rules.write_text(VERSION_3.format(at=_iso(middle_ms), limit=LOWER))
     given = settings(f'[rules]\nfile = "{rules}"\nlowest_warn_wcu = 100\n')

@@ -18,7 +18,8 @@ FLEET = ("ScanCandidates", "CreateSpot", "SwapInstance", "ReplaceInterrupted", "
 TAGGED_GROUP = {"autoscaling:ResourceTag/AsgOptimiser": "true"}
 OWN_INSTANCE = {"ec2:ResourceTag/headroom:swap": "swap-1"}
 FROM_TEMPLATE = {"ec2:LaunchTemplate": TEMPLATE}
-LAUNCH = FROM_TEMPLATE | {"ec2:InstanceMarketType": "spot", "aws:RequestTag/headroom:swap": "swap-1"}
+LAUNCH = FROM_TEMPLATE | {"aws:RequestTag/headroom:swap": "swap-1"}
+LAUNCHERS = {"CreateSpot", "SwapInstance", "ReplaceInterrupted"}
 
 
 def statements_of(template: Template, role: str) -> list[dict[str, Any]]:
@@ -205,20 +206,19 @@ def test_no_actuator_moves_the_tags_that_its_rights_hang_on(templates: Synthesiz
         {},
         {key: value for key, value in LAUNCH.items() if key != "ec2:LaunchTemplate"},
         {key: value for key, value in LAUNCH.items() if key != "aws:RequestTag/headroom:swap"},
-        LAUNCH | {"ec2:InstanceMarketType": "on-demand"},
         LAUNCH | {"ec2:LaunchTemplate": f"arn:aws:ec2:{REGION}:999999999999:launch-template/lt-1"},
     ],
 )
-def test_nothing_is_launched_but_spot_from_a_launch_template_of_this_account_with_our_tag(
+def test_nothing_is_launched_but_from_a_launch_template_of_this_account_with_our_tag(
     templates: Synthesized, function: str, context: dict[str, str]
 ) -> None:
     assert not is_allowed(statements_of(templates["spot"], function), "ec2:RunInstances", INSTANCE, context)
 
 
-def test_only_create_spot_launches_and_only_from_tagged_templates(templates: Synthesized) -> None:
+def test_only_those_that_drive_swaps_launch_and_only_from_tagged_templates(templates: Synthesized) -> None:
     for function in FLEET:
         statements = statements_of(templates["spot"], function)
-        assert is_allowed(statements, "ec2:RunInstances", INSTANCE, LAUNCH) == (function == "CreateSpot")
+        assert is_allowed(statements, "ec2:RunInstances", INSTANCE, LAUNCH) == (function in LAUNCHERS)
     create = statements_of(templates["spot"], "CreateSpot")
     assert is_allowed(create, "ec2:RunInstances", TEMPLATE, {"ec2:ResourceTag/AsgOptimiser": "true"})
     assert not is_allowed(create, "ec2:RunInstances", TEMPLATE, FROM_TEMPLATE)
@@ -233,7 +233,7 @@ def test_only_the_named_roles_are_passed_and_only_to_ec2(templates: Synthesized)
     assert is_allowed(create, "iam:PassRole", INSTANCE_ROLE, to_ec2)
     assert not is_allowed(create, "iam:PassRole", INSTANCE_ROLE, {"iam:PassedToService": "lambda.amazonaws.com"})
     assert not is_allowed(create, "iam:PassRole", f"{INSTANCE_ROLE}-2", to_ec2)
-    for function in set(FLEET) - {"CreateSpot"}:
+    for function in set(FLEET) - LAUNCHERS:
         statements = statements_of(templates["spot"], function)
         assert not is_allowed(statements, "iam:PassRole", INSTANCE_ROLE, to_ec2)
 
@@ -241,14 +241,14 @@ def test_only_the_named_roles_are_passed_and_only_to_ec2(templates: Synthesized)
 def test_only_our_own_instances_are_ended(templates: Synthesized) -> None:
     for function in FLEET:
         statements = statements_of(templates["spot"], function)
-        may = function in ("SwapInstance", "ReapOrphans")
+        may = function != "ScanCandidates"
         assert is_allowed(statements, "ec2:TerminateInstances", INSTANCE, OWN_INSTANCE) == may
         assert not is_allowed(statements, "ec2:TerminateInstances", INSTANCE, {"ec2:ResourceTag/other": "x"})
 
 
 def test_groups_are_changed_where_they_carry_the_tag(templates: Synthesized) -> None:
     swap = statements_of(templates["spot"], "SwapInstance")
-    for action in ("AttachInstances", "SuspendProcesses", "TerminateInstanceInAutoScalingGroup"):
+    for action in ("AttachInstances", "DetachInstances", "TerminateInstanceInAutoScalingGroup"):
         assert is_allowed(swap, f"autoscaling:{action}", GROUP, TAGGED_GROUP)
         assert not is_allowed(swap, f"autoscaling:{action}", GROUP, {"autoscaling:ResourceTag/Other": "true"})
     scan = statements_of(templates["spot"], "ScanCandidates")
