@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from lambdas.spot.fleet import ASG_TAG, ENDED, Group, Instance
+from lambdas.spot.fleet import ASG_TAG, ENDED, Group, Instance, Member
 from lambdas.spot.swap import GroupJournal, Outcome, Phase, RaisedMaxSize, Swap
 
 SECOND_MS: Final = 1_000
@@ -262,13 +262,17 @@ class _Deciding:
 
     def joining(self) -> _Decision:
         swap, group = self.swap, self.seen.group
-        if group is None:
+        if group is None or group.deleting:
             return self._undo("the group is gone")
         twin, original = group.member(swap.twin_id), group.member(swap.original_id)
         if twin is None or twin.leaves:
             return self._give_back(Outcome.UNDONE, "the group ended the twin")
         if original is None or original.leaves:
             return self._give_back(Outcome.DONE, "the original ended by itself, and the twin is in its place")
+        return self._both_are_members(group)
+
+    def _both_are_members(self, group: Group) -> _Decision:
+        swap = self.swap
         if obstacle := self._obstacle():
             return self._undo(obstacle)
         if swap.urgent and self._original_ended() and group.desired > group.min_size:
@@ -325,13 +329,18 @@ class _Deciding:
         member = group.member(twin.instance_id) if group else None
         if group is None or member is None:
             return self._call(Call.END_TWIN, swap, twin.instance_id)
-        if member.leaves:
+        return self._twin_is_member(group, member, why)
+
+    def _twin_is_member(self, group: Group, twin: Member, why: str) -> _Decision:
+        if group.deleting:
+            return self._ended(Outcome.UNDONE, f"{why}; the twin goes with it")
+        if twin.leaves:
             return self._wait("the twin to leave the group")
         if reason := self._scaled(group):
             return self._ended(Outcome.KEPT, f"{why}; but {reason}, and it keeps the twin")
         if group.serving_without(twin.instance_id) < group.desired - 1:
             return self._ended(Outcome.KEPT, f"{why}; but too few others serve, and the group keeps the twin")
-        return self._call(Call.REMOVE_TWIN, swap, twin.instance_id)
+        return self._call(Call.REMOVE_TWIN, self.swap, twin.instance_id)
 
     def _give_back(self, outcome: Outcome, reason: str) -> _Decision:
         """The end of a swap of which one instance went by itself, while the group may still count both."""

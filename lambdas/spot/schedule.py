@@ -71,8 +71,7 @@ def _hours(text: str) -> Hours:
     days = frozenset((start + at) % len(DAYS) for at in range((end - start) % len(DAYS) + 1))
     if clock[0] is None:
         return Hours(days, 0, _DAY_MINUTES)
-    start_minute, end_minute = _minute(*clock[:2], text), _minute(*clock[2:], text)
-    return Hours(days, start_minute, end_minute)
+    return Hours(days, _minute(clock[0], clock[1], text), _minute(clock[2], clock[3], text))
 
 
 def _day(name: str) -> int:
