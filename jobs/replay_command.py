@@ -1,21 +1,64 @@
 """The command `headroom replay`."""
 
 import os
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 import click
 
-from connectors.recordings.files import RecordingError
-from jobs.capacity.replay import replay as run_replay
-from jobs.capacity.results import ResultsError
+from connectors.recordings.files import RecordingError, RecordingFile
 from jobs.execution import ExecutionMode, JobFailedError
 from jobs.options import EXIT_FAILED, config_option, open_recordings, open_settings, paths_argument, refuse
-from jobs.replay_view import ReplayProgress, show_result
+from jobs.results import ResultsError
+from jobs.settings import Settings
+
+
+class Job(StrEnum):
+    """The jobs that can be replayed."""
+
+    CAPACITY = "capacity"
+
+
+class Replay(Protocol):
+    """Replays a recording with one job, telling how far it is, and prints what came of it."""
+
+    def __call__(
+        self,
+        files: Sequence[RecordingFile],
+        settings: Settings,
+        out: Path,
+        *,
+        parallelism: int,
+        execution_mode: ExecutionMode,
+    ) -> None:
+        """Leave the result in `out`.
+
+        Raises:
+            ResultsError: `out` cannot be used.
+            JobFailedError: The job failed.
+        """
+
+
+def _replay_of(job: Job) -> Replay:
+    # Imported here: nothing of one job is loaded for another.
+    match job:
+        case Job.CAPACITY:
+            from jobs.capacity.replay_view import replay_and_show
+    return replay_and_show
 
 
 @click.command()
 @paths_argument
 @config_option
+@click.option(
+    "--job",
+    type=click.Choice([job.value for job in Job]),
+    default=Job.CAPACITY.value,
+    show_default=True,
+    help="capacity: who would have been suspended.",
+)
 @click.option(
     "--out",
     metavar="DIR",
@@ -38,7 +81,9 @@ from jobs.replay_view import ReplayProgress, show_result
     show_default=True,
     help="Where Flink runs Python: in threads of its JVM, or in a process for each subtask. The results are the same.",
 )
-def replay(paths: tuple[Path, ...], config_file: Path | None, out: Path, parallelism: int, execution_mode: str) -> None:
+def replay(
+    paths: tuple[Path, ...], config_file: Path | None, job: str, out: Path, parallelism: int, execution_mode: str
+) -> None:
     """Tell which partition keys a recorded change stream would have had suspended, when and why.
 
     Each PATH is a file or a directory of files: change records one per line or without a delimiter, in a Lambda,
@@ -64,17 +109,10 @@ def replay(paths: tuple[Path, ...], config_file: Path | None, out: Path, paralle
     settings = open_settings(config_file)
     files = open_recordings(paths)
     try:
-        with ReplayProgress(files) as progress:
-            tally, summary = run_replay(
-                files,
-                settings,
-                out,
-                parallelism=parallelism,
-                execution_mode=ExecutionMode(execution_mode),
-                on_progress=progress.update,
-            )
+        _replay_of(Job(job))(
+            files, settings, out, parallelism=parallelism, execution_mode=ExecutionMode(execution_mode)
+        )
     except ResultsError as error:
         refuse([str(error)])
     except (JobFailedError, RecordingError, OSError) as error:
         refuse([str(error)], EXIT_FAILED)
-    show_result(tally, summary, settings, out)

@@ -1,36 +1,25 @@
 """The capacity job as a graph: decoded change records in, outcomes out. The same for live, replay and tests."""
 
 from collections.abc import Sequence
+from functools import partial
 from importlib.resources import files
 from string import Template
 
-from pyflink.table import Schema, Table, TableDescriptor
-from pyflink.table.expressions import call, col, lit
-from pyflink.table.udf import udtf
+from pyflink.table import Schema, Table
+from pyflink.table.expressions import col, lit
 
-from connectors.recordings.files import BLOCK_BYTES
 from connectors.recordings.segments import Segment
 from jobs.capacity.limits import Limits
-from jobs.capacity.operators import CHUNKS_A_TURN, DECODED_COLUMNS, OUTCOME_TYPE, Decide, ReadLane
+from jobs.capacity.operators import DECODED_COLUMNS, OUTCOME_TYPE, Decide, open_lane
 from jobs.capacity.outcomes import OutcomeKind
+from jobs.recorded.source import recorded_source as lanes_source
 from jobs.runtime import Environment
 from jobs.settings import Settings
 
 
 def recorded_source(environment: Environment, lanes: Sequence[Sequence[Segment]], settings: Settings) -> Table:
     """The decoded stream of a recording, read in as many lanes as there are subtasks."""
-    tables = environment.tables
-    # Counting gives each subtask every nth number, and no shuffle may come between: a lane's promises about time hold
-    # for the subtask that reads it only where that reads no other.
-    longest_bytes = max(sum(segment.content_bytes for segment in lane) for lane in lanes)
-    last_turn = len(lanes) * (longest_bytes // (CHUNKS_A_TURN * BLOCK_BYTES) + 1) - 1
-    turns = TableDescriptor.for_connector("datagen").schema(Schema.new_builder().column("turn", "BIGINT").build())
-    turns = turns.option("fields.turn.kind", "sequence").option("fields.turn.start", "0")
-    tables.create_temporary_table("turns", turns.option("fields.turn.end", str(last_turn)).build())
-    read_lane = udtf(ReadLane(lanes, last_turn, settings), result_types=list(DECODED_COLUMNS.values()))
-    tables.create_temporary_function("read_lane", read_lane)
-    rows = call("read_lane", col("turn")).alias(*DECODED_COLUMNS)
-    return tables.from_path("turns").join_lateral(rows).select(*map(col, DECODED_COLUMNS))
+    return lanes_source(environment, lanes, partial(open_lane, settings=settings), DECODED_COLUMNS)
 
 
 def build(environment: Environment, decoded: Table, settings: Settings) -> Table:

@@ -1,8 +1,6 @@
 """A lane: several segments of a recording read by one reader, in the order of their times.
 
-A file holds records in the order in which they arrived, and its progress is the newest time so far in it. The lane
-always reads on where progress is lowest, so files recorded side by side advance together, and what it holds are the
-sums of the steps that are still open in one of them. It does no I/O but through its segments.
+What a lane holds are the sums of the steps that are still open in one of its segments. It does no I/O but through them.
 
 A change is late when it is behind its file's progress by more than the out-of-orderness. What a page of a file knows of
 the progress before it are the times at which the pages began, so at the beginning of a later page a change can pass
@@ -12,16 +10,16 @@ that is late in the file as a whole. None is late that would not be so in one pi
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
 from connectors.dynamodb.change import Malformed
 from connectors.dynamodb.clock import is_too_far_ahead, wrong_clock_reason
 from connectors.dynamodb.fast_path import FastPath, WriteCost
-from connectors.recordings.chunks import Chunk
 from connectors.recordings.segments import Segment
-from jobs.capacity.decoded import NO_TIME_MS, Decoded, OpenSegment
-from jobs.capacity.reports import Report, late_line, malformed_line, write_report
+from jobs.recorded.chunk_report import ChunkReport
+from jobs.recorded.decoded import NO_TIME_MS, Decoded, OpenSegment
+from jobs.recorded.open_segments import OpenSegments
+from jobs.recorded.reports import Report, write_report
 
 # Sums of a key in a step that are held before they are handed on unfinished: about 60 MB of them.
 _MOST_SUMS: Final = 200_000
@@ -71,8 +69,7 @@ class Lane:
     """
 
     def __init__(self, segments: Sequence[Segment], fast_path: FastPath, settings: LaneSettings) -> None:
-        self._waiting = sorted(segments, key=_reading_order, reverse=True)
-        self._fast_path = fast_path
+        self._segments = OpenSegments(segments, fast_path)
         self._settings = settings
         self._low_water_ms = NO_TIME_MS
         self._sums: dict[int, dict[Key, list[int]]] = {}  # by the number of the step
@@ -80,31 +77,19 @@ class Lane:
 
     def rows(self) -> Iterator[LaneRow]:
         """A report for each chunk, and the sums of each step once it is over in all segments of the lane."""
-        opened: list[tuple[int, int, OpenSegment]] = []
-        numbered = 0
-        while opened or self._waiting:
-            while self._waiting and (not opened or _start_ms(self._waiting[-1]) <= opened[0][0]):
-                segment = OpenSegment(self._waiting.pop(), self._fast_path)
-                heappush(opened, (segment.progress_ms, numbered, segment))
-                numbered += 1
-            _, number, slowest = heappop(opened)
-            decoded = slowest.next_chunk()
-            if decoded is None:
-                continue
-            report = self._take(slowest, decoded)
-            heappush(opened, (slowest.progress_ms, number, slowest))
-            next_ms = _start_ms(self._waiting[-1]) if self._waiting else opened[0][0]
-            yield from self._closed_sums(min(opened[0][0], next_ms) - self._settings.out_of_orderness_ms)
+        while read := self._segments.next_chunk():
+            report = self._take(*read)
+            yield from self._closed_sums(self._segments.lowest_progress_ms() - self._settings.out_of_orderness_ms)
             yield self._report_row(report)
             if len(self._keys) > _MOST_KEYS:
                 yield from self._key_rows()
         yield from self._sum_rows(sorted(self._sums))
         yield from self._key_rows()
 
-    def _take(self, opened: OpenSegment, decoded: Decoded) -> Report:
+    def _take(self, opened: OpenSegment[WriteCost], decoded: Decoded[WriteCost]) -> Report:
         report = Report()
         report.counts.read_bytes = decoded.chunk.read_bytes
-        telling = _Telling(opened, decoded.chunk, report)
+        telling = ChunkReport(opened, decoded.chunk, report)
         for document, outcome in decoded.others:
             if isinstance(outcome, Malformed):
                 telling.malformed(outcome.reason, document)
@@ -115,7 +100,7 @@ class Lane:
         return report
 
     def _sum_up(  # noqa: C901 - in smaller functions it would call them once a record
-        self, opened: OpenSegment, decoded: Decoded, telling: "_Telling"
+        self, opened: OpenSegment[WriteCost], decoded: Decoded[WriteCost], telling: ChunkReport
     ) -> None:
         """Put each change to its step. This loop runs once a record, so its common path calls nothing."""
         counts = telling.report.counts
@@ -158,7 +143,7 @@ class Lane:
             counts.seen(first_ms, progress_ms if is_newest_of_chunk else _last_ms(decoded.costs, progress_ms))
         opened.progress_ms = progress_ms
 
-    def _wrong_clock(self, opened: OpenSegment, decoded: Decoded, index: int) -> str | None:
+    def _wrong_clock(self, opened: OpenSegment[WriteCost], decoded: Decoded[WriteCost], index: int) -> str | None:
         """Why a time that jumps ahead is not believed, None where it is."""
         at_ms = decoded.costs[index].at_ms
         if is_too_far_ahead(at_ms, opened.following_ms(decoded.costs, index), self._settings.future_tolerance_ms):
@@ -190,51 +175,9 @@ class Lane:
         return LaneRow(None, None, None, self._low_water_ms, 0, 0, self._low_water_ms, write_report(report))
 
 
-class _Telling:
-    """Tells in a chunk's report what counts for nothing in it, and where that stands."""
-
-    def __init__(self, opened: OpenSegment, chunk: Chunk, report: Report) -> None:
-        self.report = report
-        self._opened = opened
-        self._chunk = chunk
-        self._places: Sequence[int] | None = None
-
-    def malformed(self, reason: str, document: int) -> None:
-        """A record that is none."""
-        self._add_malformed(reason, self._position(document), self._chunk.documents[document])
-
-    def late(self, cost: WriteCost, behind_ms: int) -> None:
-        """A change that is late by so much."""
-        self.report.counts.late += 1
-        self.report.late.append(late_line(cost, behind_ms, self._position(cost.document)))
-
-    def fault(self) -> None:
-        """What is wrong with the file after the chunk, if anything is."""
-        fault = self._chunk.fault
-        if fault is not None:
-            self._add_malformed(fault.reason, self._opened.position(self._chunk, fault.place), fault.record)
-
-    def _add_malformed(self, reason: str, position: dict[str, str | int], record: bytes) -> None:
-        self.report.counts.malformed += 1
-        self.report.malformed.append(malformed_line(reason, position, record))
-
-    def _position(self, document: int) -> dict[str, str | int]:
-        if self._places is None:
-            self._places = self._chunk.places()
-        return self._opened.position(self._chunk, self._places[document])
-
-
 def _last_ms(costs: Sequence[WriteCost], newest_ms: int) -> int:
     """The last time of changes that are no newer than all before them; later ones were refused."""
     return max(cost.at_ms for cost in costs if cost.at_ms <= newest_ms)
-
-
-def _start_ms(segment: Segment) -> int:
-    return segment.first_ms or NO_TIME_MS
-
-
-def _reading_order(segment: Segment) -> tuple[int, str, int]:
-    return _start_ms(segment), segment.file.path, segment.start_byte
 
 
 def _digest(key: Key) -> bytes:

@@ -2,22 +2,22 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import ValueState, ValueStateDescriptor
-from pyflink.table import DataTypes, TableFunction
+from pyflink.table import DataTypes
 from pyflink.table.types import DataType
 
 from connectors.actions import encode
-from connectors.dynamodb.change import TableSchema
 from connectors.dynamodb.fast_path import FastPath
 from connectors.recordings.segments import Segment
 from jobs.capacity.lane import Lane, LaneRow, LaneSettings
 from jobs.capacity.limits import Limit, Limits
 from jobs.capacity.outcomes import OutcomeKind, window_line
 from jobs.capacity.policy import Decision, LeaseState, WindowTotal, decide, forget_at_ms
+from jobs.recorded.tables import table_schemas
 from jobs.settings import Settings, WeighImages
 
 DECODED_COLUMNS: Final[dict[str, DataType]] = {
@@ -32,65 +32,19 @@ DECODED_COLUMNS: Final[dict[str, DataType]] = {
 }
 """The columns of a decoded stream: those of `LaneRow`."""
 
-CHUNKS_A_TURN: Final = 2
-"""How much of a lane is read in one call, about 2 MiB: in process mode its rows leave when a bundle of calls ends."""
-
 OUTCOME_TYPE: Final = Types.ROW_NAMED(["kind", "line"], [Types.STRING(), Types.STRING()])
 
 # Level, lease end, last time over, decision number: a tuple, so that the state outlives changes of the class.
 _LEASE_TYPE: Final = Types.TUPLE([Types.INT(), Types.LONG(), Types.LONG(), Types.LONG()])
 
 
-def table_schemas(settings: Settings) -> dict[str, TableSchema]:
-    """What the settings say of each table, as the decoder wants it."""
-    return {name: TableSchema(table.partition_key, table.transactional) for name, table in settings.tables.items()}
-
-
-class ReadLane(TableFunction):
-    """Rows of a decoded stream from one of the lanes of a recording, a few chunks a turn.
-
-    The turns of a lane are numbered from the lane's own number on, in steps of the number of lanes.
-    """
-
-    def __init__(self, lanes: Sequence[Sequence[Segment]], last_turn: int, settings: Settings) -> None:
-        self._lanes = lanes
-        self._last_turn = last_turn
-        self._settings = settings
-        self._number: int | None = None
-        self._rows: Iterator[LaneRow] = iter(())
-
-    def eval(self, turn: int) -> Iterator[tuple[Any, ...]]:
-        """The rows of the next few chunks, in the last round of all that is left.
-
-        Raises:
-            RuntimeError: The subtask has read another lane; rows of this one would come behind a watermark, and be
-                lost unseen.
-        """
-        number = turn % len(self._lanes)
-        if self._number is None:
-            self._number, self._rows = number, self._lane(number).rows()
-        if self._number != number:
-            message = "two lanes came to one subtask"
-            raise RuntimeError(message)
-        chunks = 0
-        for row in self._rows:
-            yield row
-            chunks += row.report is not None
-            if chunks == CHUNKS_A_TURN and turn + len(self._lanes) <= self._last_turn:
-                return
-
-    def _lane(self, number: int) -> Lane:
-        settings = self._settings
-        weigh_always = settings.decode.weigh_images is WeighImages.ALWAYS
-        return Lane(
-            self._lanes[number],
-            FastPath(table_schemas(settings), weigh_always=weigh_always),
-            LaneSettings(
-                settings.window.step_ms,
-                settings.window.out_of_orderness_ms,
-                settings.decode.future_tolerance_ms,
-            ),
-        )
+def open_lane(segments: Sequence[Segment], settings: Settings) -> Iterator[LaneRow]:
+    """The rows of a lane of a recording."""
+    weigh_always = settings.decode.weigh_images is WeighImages.ALWAYS
+    fast_path = FastPath(table_schemas(settings), weigh_always=weigh_always)
+    window = settings.window
+    lane_settings = LaneSettings(window.step_ms, window.out_of_orderness_ms, settings.decode.future_tolerance_ms)
+    return Lane(segments, fast_path, lane_settings).rows()
 
 
 class Decide(KeyedProcessFunction):

@@ -12,7 +12,7 @@ class OutcomeKind(StrEnum):
     WINDOW = "window"  # a total at or above the warn level
     SUSPENDED = "suspended"  # an action that begins a lease
     EXTENDED = "extended"  # an action that extends one
-    REPORT = "report"  # see `jobs.capacity.reports`
+    REPORT = "report"  # see `jobs.recorded.reports`
 
 
 def window_line(total: WindowTotal, limit: Limit, level: Level) -> dict[str, str | int | None]:

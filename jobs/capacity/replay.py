@@ -9,32 +9,15 @@ import msgspec
 
 from connectors.actions import decode
 from connectors.recordings.files import RecordingFile
-from connectors.recordings.segments import Segment, plan_segments
-from jobs.capacity.decoded import first_time_ms
 from jobs.capacity.outcomes import OutcomeKind
-from jobs.capacity.reports import read_report
-from jobs.capacity.results import Results
 from jobs.capacity.tally import Tally
 from jobs.execution import ExecutionMode
+from jobs.recorded.lanes import plan_lanes
+from jobs.recorded.reports import read_report
+from jobs.results import Results
 from jobs.settings import Settings
 
-_LONGEST_RUN: Final = 8
-_LEAST_ROUNDS: Final = 8
-
-
-def plan_lanes(files: Sequence[RecordingFile], parallelism: int) -> list[list[Segment]]:
-    """The segments of all files dealt out in the order of their times, a lane for each subtask.
-
-    A long recording is dealt in runs of segments: where most of a step is read in one lane, its sums are handed on once
-    and not by every lane. What is found is the same.
-    """
-    segments = [segment for file in files for segment in plan_segments(file, first_time_ms)]
-    segments.sort(key=lambda segment: (segment.first_ms or 0, segment.file.path, segment.start_byte))
-    run = min(_LONGEST_RUN, max(1, len(segments) // (parallelism * _LEAST_ROUNDS)))
-    return [
-        [segment for number, segment in enumerate(segments) if number // run % parallelism == lane]
-        for lane in range(parallelism)
-    ]
+LINE_FILES: Final = ("actions.jsonl", "shadow.jsonl", "windows.jsonl", "malformed.jsonl", "late.jsonl")
 
 
 def replay(
@@ -68,7 +51,7 @@ def replay(
 
     started_s = monotonic()
     tally = Tally()
-    with Results(out) as results:
+    with Results(out, LINE_FILES) as results:
         environment = local_environment(parallelism=parallelism, execution_mode=execution_mode)
         decoded = recorded_source(environment, plan_lanes(files, parallelism), settings)
         outcomes = build(environment, decoded, settings)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from connectors.actions import SuspendAction
-from jobs.capacity.distinct import DistinctDigests
 from jobs.capacity.outcomes import OutcomeKind
-from jobs.capacity.reports import Counts, Report
+from jobs.recorded.distinct import DistinctDigests
+from jobs.recorded.reports import Counts, Report
 
 _MOST_PEAKS: Final = 100_000
 

@@ -12,14 +12,18 @@ from jobs.settings.model import (
     WindowKind,
     WindowSettings,
 )
+from jobs.settings.spot import MarketSettings, SignalSettings, SpotSettings
 
 __all__ = [
     "DecodeSettings",
     "LeaseSettings",
     "LimitRule",
     "LimitsSettings",
+    "MarketSettings",
     "Settings",
     "SettingsError",
+    "SignalSettings",
+    "SpotSettings",
     "TableSettings",
     "WeighImages",
     "WindowKind",

@@ -5,43 +5,23 @@ there with its unit and without the suffix: `size = "2m"`.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from itertools import pairwise
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field
 
-from jobs.settings.durations import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, format_duration
-from jobs.settings.toml_text import shown, toml_path
+from jobs.settings.durations import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from jobs.settings.section import Conflict, DurationMs, Flag, Section, Unit, quoted
+from jobs.settings.spot import SpotSettings
+from jobs.settings.toml_text import shown
 
 SHORTEST_STEP_MS = 100
 MOST_STEPS = 1_000
 # With at most six decimals in a ratio, wcu * ratio fits the 28 digits of Decimal's arithmetic: it is exact.
 LARGEST_WCU = 10**12
 MOST_DECIMALS = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """What a setting is given in, as the reference table calls it."""
-
-    name: str
-
-
-DURATION = Unit("duration")
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """Settings that are each allowed, but not together.
-
-    The path leads from the section that found it, in TOML names, to the setting to change.
-    """
-
-    path: tuple[str | int, ...]
-    text: str
 
 
 def _without_text(value: object) -> object:
@@ -52,11 +32,6 @@ def _without_text(value: object) -> object:
     return value
 
 
-def _quoted(duration_ms: int) -> str:
-    return f'"{format_duration(duration_ms)}"'
-
-
-DurationMs = Annotated[int, DURATION]
 Wcu = Annotated[int, Unit("WCU per window"), Field(ge=1, le=LARGEST_WCU)]
 Ratio = Annotated[
     Decimal,
@@ -64,7 +39,6 @@ Ratio = Annotated[
     BeforeValidator(_without_text),
     Field(strict=False, gt=0, le=1, decimal_places=MOST_DECIMALS),
 ]
-Flag = Annotated[bool, Unit("flag")]
 TableName = Annotated[str, Unit("table name"), Field(min_length=1)]
 AttributeName = Annotated[str, Unit("attribute name"), Field(min_length=1)]
 Pattern = Annotated[str, Unit("pattern"), Field(min_length=1)]
@@ -82,30 +56,6 @@ class WeighImages(StrEnum):
 
     WHEN_NEEDED = "when_needed"
     ALWAYS = "always"
-
-
-class Section(BaseModel):
-    """A table of settings: frozen, strict about types, closed to unknown names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    @classmethod
-    def conflicts(cls, values: Mapping[str, Any]) -> Iterator[Conflict]:
-        """Conflicts between values of this section that are each allowed.
-
-        Args:
-            values: By field name, as `model_dump` gives them. A value that is not allowed in itself is
-                missing (an array's element: None), so that its mistake does not hide the conflicts of others.
-        """
-        return iter(())
-
-    @model_validator(mode="after")
-    def _without_conflict(self) -> Self:
-        conflicts = list(self.conflicts(self.model_dump()))
-        if conflicts:
-            message = "; ".join(f"{toml_path(each.path)}: {each.text}".removeprefix(": ") for each in conflicts)
-            raise ValueError(message)
-        return self
 
 
 class WindowSettings(Section):
@@ -143,11 +93,11 @@ class WindowSettings(Section):
         size_ms, step_ms = values.get("size_ms"), values.get("step_ms")
         if size_ms is None or step_ms is None:
             return
-        size, step = _quoted(size_ms), _quoted(step_ms)
+        size, step = quoted(size_ms), quoted(step_ms)
         if size_ms % step_ms:
             below_ms = size_ms - size_ms % step_ms
             multiples_ms = [each_ms for each_ms in (below_ms, below_ms + step_ms) if 0 < each_ms <= DAY_MS]
-            nearest = " or ".join(_quoted(each_ms) for each_ms in multiples_ms)
+            nearest = " or ".join(quoted(each_ms) for each_ms in multiples_ms)
             yield Conflict(("size",), f"{size} is not a multiple of window.step, {step}; nearest: {nearest}")
         if size_ms > MOST_STEPS * step_ms:
             yield Conflict(("size",), f"{size} has more than {MOST_STEPS} steps of {step} (window.step)")
@@ -239,7 +189,7 @@ class LeaseSettings(Section):
         """A suspension that is shorter than the one before."""
         for at, (before_ms, after_ms) in enumerate(pairwise(values.get("steps_ms", ())), start=1):
             if before_ms is not None and after_ms is not None and after_ms < before_ms:
-                text = f"{_quoted(after_ms)} is shorter than the one before it, {_quoted(before_ms)}"
+                text = f"{quoted(after_ms)} is shorter than the one before it, {quoted(before_ms)}"
                 yield Conflict(("steps", at), text)
 
 
@@ -291,6 +241,9 @@ class Settings(Section):
         description="What the change stream does not say of a table, by the table's name.",
         examples=["conversations"],
     )
+    spot: SpotSettings = Field(
+        default=SpotSettings(), description="When a Spot Instance is replaced, and a Spot pool given up and used again."
+    )
 
     @classmethod
     def conflicts(cls, values: Mapping[str, Any]) -> Iterator[Conflict]:
@@ -298,7 +251,7 @@ class Settings(Section):
         step_ms = values.get("window", {}).get("step_ms", 0)
         for at, lease_ms in enumerate(values.get("lease", {}).get("steps_ms", ())):
             if lease_ms is not None and lease_ms < step_ms:
-                text = f"{_quoted(lease_ms)} is shorter than window.step, {_quoted(step_ms)}"
+                text = f"{quoted(lease_ms)} is shorter than window.step, {quoted(step_ms)}"
                 yield Conflict(("lease", "steps", at), f"{text}; it would lapse before it can be extended")
         if "" in values.get("tables", ()):
             yield Conflict(("tables", ""), "a table has a name")

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from textwrap import wrap
 
 from jobs.settings import schema
-from jobs.settings.model import Section, Settings
+from jobs.settings.model import Settings
 from jobs.settings.render import as_written
 from jobs.settings.schema import Setting, Shape
+from jobs.settings.section import Section
 from jobs.settings.toml_text import toml_value
 
 _LINE_CHARACTERS = 100

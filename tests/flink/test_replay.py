@@ -7,9 +7,10 @@ import pytest
 
 from connectors.recordings.files import RecordingFile, find_recordings
 from connectors.recordings.segments import Segment
-from jobs.capacity.replay import plan_lanes, replay
+from jobs.capacity.replay import replay
 from jobs.capacity.tally import Tally
 from jobs.execution import ExecutionMode, JobFailedError
+from jobs.recorded.lanes import plan_lanes
 from jobs.settings import Settings
 from tests.flink.streams import assert_result_is, dealt, judge, settings, stream, told, write
 

@@ -19,11 +19,11 @@ from connectors.recordings import files as recording_files
 from connectors.recordings import segments as recording_segments
 from connectors.recordings.files import find_recordings
 from jobs.capacity import lane as lane_module
-from jobs.capacity.distinct import DistinctDigests
 from jobs.capacity.lane import Lane, LaneRow, LaneSettings
-from jobs.capacity.replay import plan_lanes
-from jobs.capacity.reports import Counts, read_report
 from jobs.generate import KeyAttribute, KeyType, Misbehaving, Profile, SizeRange, Table, records
+from jobs.recorded.distinct import DistinctDigests
+from jobs.recorded.lanes import plan_lanes
+from jobs.recorded.reports import Counts, read_report
 from jobs.settings import DecodeSettings, Settings, TableSettings, WindowSettings
 from tests import oracle
 from tests.connectors.recorded import FORMS, lambda_event, record

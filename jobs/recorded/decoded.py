@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from connectors.dynamodb.change import Ignored, Malformed
 from connectors.dynamodb.clock import RECORDS_AROUND
-from connectors.dynamodb.fast_path import FastPath, WriteCost, peek_time_ms
+from connectors.dynamodb.fast_path import peek_time_ms
 from connectors.recordings.chunks import Chunk
 from connectors.recordings.envelopes import expand
 from connectors.recordings.segments import Segment
@@ -22,26 +22,44 @@ _MOST_PEEKED_BYTES: Final = 4 << 20
 _MOST_CHUNKS_AHEAD: Final = 16
 
 
-class Decoded(NamedTuple):
-    """A chunk, the costs of its changes, and the outcomes of its other records with their places in the chunk."""
+class HasTime(Protocol):
+    """What a job makes of a change."""
+
+    @property
+    def at_ms(self) -> int:
+        """When the item was written."""
+
+
+Timed = TypeVar("Timed", bound=HasTime)
+
+
+class Decoder(Protocol[Timed]):
+    """Decodes records: a job's choice of what it wants to know of each change."""
+
+    def decode_all(self, records: Sequence[bytes]) -> tuple[list[Timed], list[tuple[int, Malformed | Ignored]]]:
+        """What is wanted of the records that are changes, and the outcomes of the others with their places."""
+
+
+class Decoded(NamedTuple, Generic[Timed]):
+    """A chunk, what its changes cost, and the outcomes of its other records with their places in the chunk."""
 
     chunk: Chunk
-    costs: list[WriteCost]
+    costs: list[Timed]
     others: list[tuple[int, Malformed | Ignored]]
 
 
-class OpenSegment:
+class OpenSegment(Generic[Timed]):
     """A segment being read: its decoded chunks in order, and the newest time so far."""
 
-    def __init__(self, segment: Segment, fast_path: FastPath) -> None:
+    def __init__(self, segment: Segment, decoder: Decoder[Timed]) -> None:
         self._segment = segment
         self.progress_ms = segment.first_ms or NO_TIME_MS
-        self._decode = partial(decode_chunk, fast_path=fast_path)
+        self._decode = partial(decode_chunk, decoder=decoder)
         # Not a generator expression, which would hold each chunk until the next.
         self._decoded = map(self._decode, segment.chunks())
-        self._looked_ahead: deque[Decoded] = deque()
+        self._looked_ahead: deque[Decoded[Timed]] = deque()
 
-    def next_chunk(self) -> Decoded | None:
+    def next_chunk(self) -> Decoded[Timed] | None:
         """The next chunk, None at the end."""
         return self._looked_ahead.popleft() if self._looked_ahead else next(self._decoded, None)
 
@@ -49,7 +67,7 @@ class OpenSegment:
         """A place in a chunk as it is told: the file, and the byte or the row in it."""
         return {"file": self._segment.file.path, "row" if chunk.in_rows else "byte": place}
 
-    def following_ms(self, costs: Sequence[WriteCost], index: int) -> list[int]:
+    def following_ms(self, costs: Sequence[Timed], index: int) -> list[int]:
         """The times of the next changes after one of the newest chunk, in later chunks too and beyond a page."""
         times = [cost.at_ms for cost in islice(costs, index + 1, index + 1 + RECORDS_AROUND)]
         ahead = self._chunks_ahead()
@@ -57,7 +75,7 @@ class OpenSegment:
             times += [cost.at_ms for cost in islice(decoded.costs, RECORDS_AROUND - len(times))]
         return times
 
-    def _chunks_ahead(self) -> Iterator[Decoded]:
+    def _chunks_ahead(self) -> Iterator[Decoded[Timed]]:
         yield from self._looked_ahead
         while len(self._looked_ahead) < _MOST_CHUNKS_AHEAD and (decoded := next(self._decoded, None)):
             self._looked_ahead.append(decoded)
@@ -66,13 +84,13 @@ class OpenSegment:
             yield from islice(map(self._decode, self._segment.chunks_beyond()), _MOST_CHUNKS_AHEAD)
 
 
-def decode_chunk(chunk: Chunk, fast_path: FastPath) -> Decoded:
+def decode_chunk(chunk: Chunk, decoder: Decoder[Timed]) -> Decoded[Timed]:
     """The outcomes of a chunk's records; where documents hold several records, the chunk is one of single records."""
-    costs, others = fast_path.decode_all(chunk.documents)
+    costs, others = decoder.decode_all(chunk.documents)
     expanded = expand_chunk(chunk, [document for document, _ in others]) if others else None
     if expanded is None:
         return Decoded(chunk, costs, others)
-    return Decoded(expanded, *fast_path.decode_all(expanded.documents))
+    return Decoded(expanded, *decoder.decode_all(expanded.documents))
 
 
 def expand_chunk(chunk: Chunk, suspects: Sequence[int]) -> Chunk | None:

@@ -4,13 +4,12 @@ import json
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-LINE_FILES: Final = ("actions.jsonl", "shadow.jsonl", "windows.jsonl", "malformed.jsonl", "late.jsonl")
 SUMMARY_FILE: Final = "summary.json"
 _MOST_SORT_FIELDS: Final = 4
 
@@ -26,18 +25,20 @@ class Results:
     `publish` an earlier result is left as it was.
 
     Args:
-        directory: Where the files shall be. It may hold an earlier result, but nothing else.
+        directory: Where the files shall be. It may hold an earlier result of the same kind, but nothing else.
+        line_files: The names of the files that lines are added to.
 
     Raises:
         ResultsError: The directory holds something else, or cannot be made.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, line_files: Sequence[str]) -> None:
         self._shown = directory
+        self._line_files = line_files
         with _told_as_results_error(directory):
             # Resolved, for a link shall go on to lead where it led.
             self._directory = directory.resolve()
-            _require_usable(self._directory, directory)
+            self._require_usable()
             self._directory.parent.mkdir(parents=True, exist_ok=True)
             self._staging = Path(tempfile.mkdtemp(prefix=f".{self._directory.name}-", dir=self._directory.parent))
             self._lines = sqlite3.connect(self._staging / "lines.sqlite", isolation_level=None)
@@ -76,11 +77,11 @@ class Results:
         with _told_as_results_error(self._shown):
             written = self._staging / "result"
             written.mkdir()
-            for name in LINE_FILES:
+            for name in self._line_files:
                 self._write(written / name)
             text = json.dumps(summary, indent=2, ensure_ascii=False)
             (written / SUMMARY_FILE).write_text(text + "\n", encoding="utf-8")
-            _require_usable(self._directory, self._shown)
+            self._require_usable()
             self._put_in_place(written)
 
     def _put_in_place(self, written: Path) -> None:
@@ -100,6 +101,22 @@ class Results:
         with path.open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(f"{line}\n" for (line,) in self._lines.execute(query, (path.name,)))
 
+    def _require_usable(self) -> None:
+        if not self._directory.exists():
+            return
+        if not self._directory.is_dir():
+            message = f"{self._shown}: not a directory"
+            raise ResultsError(message)
+        if self._directory.is_mount():
+            message = f"{self._shown}: a mount point, which cannot be replaced; name a directory in it"
+            raise ResultsError(message)
+        ours = (*self._line_files, SUMMARY_FILE)
+        others = sorted(path.name for path in self._directory.iterdir() if path.name not in ours)
+        if others:
+            message = f"{self._shown}: holds {others[0]!r}, which no replay of this job wrote; "
+            message += "name a directory of its own"
+            raise ResultsError(message)
+
 
 @contextmanager
 def _told_as_results_error(directory: Path) -> Iterator[None]:
@@ -111,18 +128,3 @@ def _told_as_results_error(directory: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         message = f"{directory}: cannot be written: {error}"
         raise ResultsError(message) from error
-
-
-def _require_usable(directory: Path, shown: Path) -> None:
-    if not directory.exists():
-        return
-    if not directory.is_dir():
-        message = f"{shown}: not a directory"
-        raise ResultsError(message)
-    if directory.is_mount():
-        message = f"{shown}: a mount point, which cannot be replaced; name a directory in it"
-        raise ResultsError(message)
-    others = sorted(path.name for path in directory.iterdir() if path.name not in (*LINE_FILES, SUMMARY_FILE))
-    if others:
-        message = f"{shown}: holds {others[0]!r}, which no replay wrote; name a directory of its own"
-        raise ResultsError(message)

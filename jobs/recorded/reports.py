@@ -4,11 +4,9 @@ One report stands for a chunk, in one column of one row, because rows are what a
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
-
-from connectors.dynamodb.fast_path import WriteCost
 
 KEPT_OF_RECORD_BYTES: Final = 4 << 10
 """How much of a malformed record is kept."""
@@ -89,7 +87,35 @@ def _goes_on_at(text: bytes, place: int) -> bool:
     return place < len(text) and text[place] & 0b1100_0000 == 0b1000_0000
 
 
-def late_line(cost: WriteCost, behind_ms: int, position: dict[str, str | int]) -> dict[str, Any]:
+class LateChange(Protocol):
+    """What is told of a change that is late."""
+
+    @property
+    def table(self) -> str:
+        """The table's name."""
+
+    @property
+    def partition_key(self) -> str:
+        """The partition key, as text."""
+
+    @property
+    def partition_key_type(self) -> str:
+        """`S`, `N` or `B`."""
+
+    @property
+    def at_ms(self) -> int:
+        """When the item was written."""
+
+    @property
+    def wcu(self) -> int:
+        """What the write cost."""
+
+    @property
+    def document(self) -> int:
+        """Its place in the chunk."""
+
+
+def late_line(cost: LateChange, behind_ms: int, position: dict[str, str | int]) -> dict[str, Any]:
     """A change that came later than the out-of-orderness allows."""
     return {
         "table": cost.table,

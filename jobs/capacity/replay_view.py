@@ -1,20 +1,20 @@
-"""What a person sees of a replay: progress while it runs, and afterwards who would have been suspended. I/O."""
+"""What a person sees of a replay of the capacity job: who would have been suspended. I/O."""
 
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from connectors.recordings.files import RecordingFile
+from jobs.capacity.replay import replay
 from jobs.capacity.tally import Tally
+from jobs.execution import ExecutionMode
+from jobs.replay_progress import ReplayProgress
 from jobs.settings import Settings
 from jobs.settings.durations import format_duration
 
@@ -26,53 +26,26 @@ _TABLE_STYLE: Final[dict[str, Any]] = {
 }
 _MOST_ROWS: Final = 20
 _MOST_NEAR_ROWS: Final = 5
-_LINE_EVERY_S: Final = 5.0
 
 
-class ReplayProgress:
-    """Tells how far a replay is, on stderr: a bar on a terminal, elsewhere a line now and then."""
-
-    def __init__(self, files: Sequence[RecordingFile]) -> None:
-        self._console = Console(stderr=True)
-        self._total_bytes = max(1, sum(file.content_bytes for file in files))
-        self._told_s = monotonic()
-        self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[found]}"),
-            TimeElapsedColumn(),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
+def replay_and_show(
+    files: Sequence[RecordingFile], settings: Settings, out: Path, *, parallelism: int, execution_mode: ExecutionMode
+) -> None:
+    """Replay a recording, telling how far it is, and print what came of it; raises as `replay` does."""
+    with ReplayProgress(files) as progress:
+        tally, summary = replay(
+            files,
+            settings,
+            out,
+            parallelism=parallelism,
+            execution_mode=execution_mode,
+            on_progress=lambda tally: progress.update(tally.counts.read_bytes, _found(tally)),
         )
-        self._task = self._bar.add_task("starting Flink", total=None, found="")
+    show_result(tally, summary, settings, out)
 
-    def __enter__(self) -> Self:
-        """Begin to tell."""
-        self._bar.start()
-        if not self._console.is_terminal:
-            self._console.print("starting Flink ...")
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop, and leave nothing of the bar."""
-        self._bar.stop()
-
-    def update(self, tally: Tally) -> None:
-        """Show what was found so far."""
-        counts = tally.counts
-        found = f"{counts.events:,} records, {len(tally.suspended):,} keys suspended"
-        read_bytes = min(counts.read_bytes, self._total_bytes)
-        self._bar.update(
-            self._task, description="replaying", total=self._total_bytes, completed=read_bytes, found=found
-        )
-        if not self._console.is_terminal and monotonic() - self._told_s > _LINE_EVERY_S:
-            self._told_s = monotonic()
-            self._console.print(f"{read_bytes / self._total_bytes:4.0%}  {found}", highlight=False)
+def _found(tally: Tally) -> str:
+    return f"{tally.counts.events:,} records, {len(tally.suspended):,} keys suspended"
 
 
 def show_result(tally: Tally, summary: dict[str, Any], settings: Settings, out: Path) -> None:
