@@ -6,10 +6,13 @@ protection) is not here, but in `lambdas.spot.equivalence`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
 from connectors.ec2.events import InstanceState
+from connectors.prices import Prices
+from connectors.spot_facts import DEFAULT_PLATFORM, Purchase
 
 SWAP_TAG: Final = "headroom:swap"
 """On every instance that the actuators launch: the swap it was launched for."""
@@ -22,13 +25,6 @@ ASG_TAG: Final = "aws:autoscaling:groupName"
 
 IN_SERVICE: Final = "InService"
 ENDED: Final = frozenset({InstanceState.SHUTTING_DOWN, InstanceState.TERMINATED})
-
-
-class Purchase(StrEnum):
-    """How an instance is paid for."""
-
-    ON_DEMAND = "on-demand"
-    SPOT = "spot"
 
 
 class Market(StrEnum):
@@ -71,6 +67,8 @@ class Instance:
     """An instance as DescribeInstances has it.
 
     Attributes:
+        purchase: On-Demand or Spot; what is covered by a commitment is On-Demand to EC2.
+        platform: `PlatformDetails`, which is what prices go by.
         profile: the ARN of its instance profile.
         security_groups: their ids.
     """
@@ -83,6 +81,7 @@ class Instance:
     purchase: Purchase
     state: InstanceState
     launched_at_ms: int
+    platform: str = DEFAULT_PLATFORM
     profile: str | None = None
     security_groups: frozenset[str] = frozenset()
     metadata: MetadataOptions = MetadataOptions()
@@ -194,20 +193,6 @@ class TypeFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Prices:
-    """What an hour costs, in US dollars: On-Demand by type, Spot by pool."""
-
-    on_demand: Mapping[str, float] = field(default_factory=dict)
-    spot: Mapping[Pool, float] = field(default_factory=dict)
-
-    def of(self, instance: Instance) -> float | None:
-        """What an hour of an instance costs now, if it is known."""
-        if instance.purchase is Purchase.SPOT:
-            return self.spot.get(instance.pool)
-        return self.on_demand.get(instance.instance_type)
-
-
-@dataclass(frozen=True, slots=True)
 class Fleet:
     """Everything that a scan sees at one time.
 
@@ -215,7 +200,7 @@ class Fleet:
         groups: the groups with the tag, in the order of their names.
         instances: the instances of these groups, and all that the actuators launched.
         types: what is known of instance types.
-        prices: what is known of prices.
+        prices: On-Demand prices, and the newest Spot price of each pool.
         markets: what the spot job last said of a pool; a pool that it never spoke of is armed.
         images: the image of each version of a launch template that a group launches from.
         changing_stacks: CloudFormation stacks that are being changed.
@@ -235,3 +220,17 @@ class Fleet:
     def market(self, pool: Pool) -> Market:
         """The market of a pool."""
         return self.markets.get(pool, Market.ARMED)
+
+    def on_demand_price(self, instance_type: str, platform: str) -> Decimal | None:
+        """What an hour of a type costs On-Demand, if it is known."""
+        return self.prices.on_demand(region=self.region, instance_type=instance_type, platform=platform)
+
+    def spot_price(self, pool: Pool, platform: str) -> Decimal | None:
+        """What an hour in a pool costs now, if it is known."""
+        return self.prices.spot(zone=pool.zone, instance_type=pool.instance_type, platform=platform, at_ms=self.at_ms)
+
+    def price_of(self, instance: Instance) -> Decimal | None:
+        """What an hour of an instance costs now, if it is known."""
+        if instance.purchase is Purchase.SPOT:
+            return self.spot_price(instance.pool, instance.platform)
+        return self.on_demand_price(instance.instance_type, instance.platform)

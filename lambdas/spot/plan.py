@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from connectors.ec2.events import InstanceState
-from lambdas.spot.fleet import Fleet, Group, Instance, Market, Member, Pool, Purchase, TemplateVersion
+from connectors.spot_facts import Purchase
+from lambdas.spot.fleet import Fleet, Group, Instance, Market, Member, Pool
 from lambdas.spot.group_policy import DEFAULT_TAG, GroupPolicy, PolicyError, read_policy
 from lambdas.spot.pools import NoPoolError, PoolUse, on_demand_option, spot_options
 from lambdas.spot.swap import GroupJournal, LaunchOption, PlannedSwap, Purpose
@@ -205,18 +206,18 @@ class _Planning:
             options = self._options(instance, purpose, swaps)
         except NoPoolError as error:
             return Kept(instance.instance_id, str(error))
-        template = self._newest() if purpose is Purpose.ROLL_OUT else member.template
+        newest = self.group.template if purpose is Purpose.ROLL_OUT else None
         return PlannedSwap(
             group=self.group.name,
             original_id=instance.instance_id,
             original_type=instance.instance_type,
             original_purchase=instance.purchase,
             purpose=purpose,
-            template=template or member.template,
+            template=newest or member.template,
             subnet_id=instance.subnet_id,
             zone=instance.zone,
             options=options,
-            usd_per_hour=self.fleet.prices.of(instance),
+            per_hour=self.fleet.price_of(instance),
             reason=reason,
         )
 
@@ -228,6 +229,12 @@ class _Planning:
             return Kept(instance.instance_id, f"it is paid for already: {cover}")
         if on_demand <= least:
             return Kept(instance.instance_id, f"the group must have {least} On-Demand, and has {on_demand}")
+        market = self.fleet.market(instance.pool)
+        if instance.swap_id and market in LOST_MARKETS:
+            where = f"{instance.instance_type} in {instance.zone}"
+            return Kept(
+                instance.instance_id, f"it fell back, and returns when the market of {where} is armed, not {market}"
+            )
         return Purpose.TO_SPOT, f"{on_demand} On-Demand, {least} must be"
 
     def _wanted_of_spot(self, instance: Instance, on_demand: int, least: int) -> tuple[Purpose, str] | Kept:
@@ -241,20 +248,16 @@ class _Planning:
         return Kept(instance.instance_id, "it is Spot already")
 
     def _rolled_out(self, instance: Instance) -> tuple[Purpose, str] | None:
-        newest = self._newest()
-        image = self.fleet.images.get(newest) if newest else None
+        image = self.fleet.images.get(self.group.template) if self.group.template else None
         if not self.policy.roll_out or image is None or image == instance.image_id:
             return None
         return Purpose.ROLL_OUT, f"its image is {instance.image_id}, the launch template's is {image}"
-
-    def _newest(self) -> TemplateVersion | None:
-        return self.group.template
 
     def _options(self, instance: Instance, purpose: Purpose, swaps: list[PlannedSwap]) -> tuple[LaunchOption, ...]:
         if purpose is Purpose.TO_ON_DEMAND:
             return (on_demand_option(instance, self.fleet),)
         if purpose is Purpose.ROLL_OUT:
-            return (LaunchOption(instance.instance_type, instance.purchase, self.fleet.prices.of(instance)),)
+            return (LaunchOption(instance.instance_type, instance.purchase, self.fleet.price_of(instance)),)
         return spot_options(instance, self.fleet, self.policy, self.pool_use(swaps))
 
     def pool_use(self, swaps: list[PlannedSwap]) -> PoolUse:
@@ -273,6 +276,45 @@ class _Planning:
             and not self.group.member(swap.twin_id)
         ]
         return PoolUse.of(self.group.desired, members, [*planned, *under_way])
+
+
+def plan_replacement(
+    fleet: Fleet, group: Group, instance: Instance, journal: GroupJournal, settings: PlanSettings
+) -> PlannedSwap | Kept:
+    """What to launch in place of a Spot Instance that is interrupted: other Spot capacity, and else On-Demand.
+
+    Neither schedule nor cool-down nor the number of swaps at a time holds it up, for the instance ends in any case.
+    """
+    try:
+        policy = read_policy(group.tags, settings.tag, settings.defaults)
+    except PolicyError as error:
+        return Kept(instance.instance_id, str(error))
+    member = group.member(instance.instance_id)
+    refusal = group_refusal(group, fleet.changing_stacks, enabled=policy.enabled)
+    if refusal or member is None or member.template is None:
+        return Kept(instance.instance_id, refusal or "it was not launched from a launch template of its group")
+    planning = _Planning(fleet, group, journal, policy, settings)
+    on_demand = on_demand_option(instance, fleet)
+    try:
+        lost = replace(fleet, markets={**fleet.markets, instance.pool: Market.FALLBACK})
+        spots = spot_options(instance, lost, policy, planning.pool_use([]))[:1]
+    except NoPoolError:
+        spots = ()
+    if len(planning.serving(Purchase.ON_DEMAND)) < policy.least_on_demand(group.desired):
+        spots = ()
+    return PlannedSwap(
+        group=group.name,
+        original_id=instance.instance_id,
+        original_type=instance.instance_type,
+        original_purchase=instance.purchase,
+        purpose=Purpose.REPLACE,
+        template=member.template,
+        subnet_id=instance.subnet_id,
+        zone=instance.zone,
+        options=(*spots, on_demand),
+        per_hour=fleet.price_of(instance),
+        reason="it is interrupted",
+    )
 
 
 def _is_spot(option: LaunchOption) -> bool:

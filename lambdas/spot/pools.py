@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
-from lambdas.spot.fleet import Fleet, Instance, Market, Pool, Purchase
+from connectors.spot_facts import Purchase
+from lambdas.spot.fleet import Fleet, Instance, Market, Pool
 from lambdas.spot.group_policy import GroupPolicy
 from lambdas.spot.swap import LaunchOption
 
@@ -39,7 +41,7 @@ def spot_options(original: Instance, fleet: Fleet, policy: GroupPolicy, use: Poo
     Raises:
         NoPoolError: There is none.
     """
-    on_demand = fleet.prices.on_demand.get(original.instance_type)
+    on_demand = fleet.on_demand_price(original.instance_type, original.platform)
     facts = fleet.types.get(original.instance_type)
     if facts is None:
         reason = f"what {original.instance_type} has is not known"
@@ -48,41 +50,41 @@ def spot_options(original: Instance, fleet: Fleet, policy: GroupPolicy, use: Poo
         reason = f"the On-Demand price of {original.instance_type} is not known"
         raise NoPoolError(reason)
     refusals: Counter[str] = Counter()
-    options: list[LaunchOption] = []
+    options: list[tuple[Decimal, str]] = []
     for candidate in fleet.types.values():
-        if not candidate.spot or not candidate.at_least(facts):
-            continue
-        refusal = _refusal(Pool(candidate.instance_type, original.zone), original, fleet, policy, use, on_demand)
-        if refusal:
-            refusals[refusal] += 1
-        else:
-            price = fleet.prices.spot[Pool(candidate.instance_type, original.zone)]
-            options.append(LaunchOption(candidate.instance_type, Purchase.SPOT, price))
+        if candidate.spot and candidate.at_least(facts):
+            pool = Pool(candidate.instance_type, original.zone)
+            judged = _judged(pool, original, fleet, policy, use, on_demand)
+            if isinstance(judged, str):
+                refusals[judged] += 1
+            else:
+                options.append((judged, candidate.instance_type))
     if not options:
         raise NoPoolError(_summed_up(refusals, original))
-    return tuple(sorted(options, key=lambda option: (option.usd_per_hour, option.instance_type))[:MOST_OPTIONS])
+    return tuple(LaunchOption(name, Purchase.SPOT, price) for price, name in sorted(options)[:MOST_OPTIONS])
 
 
 def on_demand_option(original: Instance, fleet: Fleet) -> LaunchOption:
     """The same type, On-Demand."""
-    price = fleet.prices.on_demand.get(original.instance_type)
+    price = fleet.on_demand_price(original.instance_type, original.platform)
     return LaunchOption(original.instance_type, Purchase.ON_DEMAND, price)
 
 
-def _refusal(
-    pool: Pool, original: Instance, fleet: Fleet, policy: GroupPolicy, use: PoolUse, on_demand: float
-) -> str | None:
+def _judged(
+    pool: Pool, original: Instance, fleet: Fleet, policy: GroupPolicy, use: PoolUse, on_demand: Decimal
+) -> Decimal | str:
+    """The price of a pool, or why it will not do."""
     if not policy.allows(pool.instance_type, original.instance_type):
         return "the group's tags do not allow it"
-    if (price := fleet.prices.spot.get(pool)) is None:
+    if (price := fleet.spot_price(pool, original.platform)) is None:
         return "its Spot price is not known"
-    if price > on_demand * policy.max_price_percent / 100:
+    if price >= on_demand or price * 100 > on_demand * policy.max_price_percent:
         return f"it costs more than {policy.max_price_percent} % of On-Demand"
     if (market := fleet.market(pool)) is not Market.ARMED:
         return f"its market is {market}"
     if use.in_pool.get(pool, 0) >= policy.most_in_pool(use.desired):
         return f"the group has {use.in_pool[pool]} of {use.desired} in it"
-    return None
+    return price
 
 
 def _summed_up(refusals: Counter[str], original: Instance) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
+from connectors.ec2.events import InstanceState
 from lambdas.spot.fleet import ASG_TAG, ENDED, Group, Instance, Member
 from lambdas.spot.swap import GroupJournal, Outcome, Phase, RaisedMaxSize, Swap
 
@@ -223,15 +224,19 @@ class _Deciding:
             return self._ended(Outcome.UNDONE, "the twin ended before it was attached")
         if obstacle := self._obstacle():
             return self._undo(obstacle)
-        weaker = self.seen.weaker.get(twin.instance_id)
-        if weaker:
+        if reason := self._not_ready(twin):
+            late = self.at_ms >= swap.since_ms + self.settings.warm_ms
+            return self._undo(f"too late for {reason}") if late else self._wait(reason)
+        if weaker := self.seen.weaker[twin.instance_id]:
             return self._undo(f"the twin is weaker than the original: {'; '.join(weaker)}")
-        late = self.at_ms >= swap.since_ms + self.settings.warm_ms
-        if twin.state != "running" or weaker is None:
-            return self._undo(f"the twin is {twin.state}, and late") if late else self._wait("the twin to run")
-        if not swap.urgent and twin.instance_id not in self.seen.passed_checks:
-            return self._undo("the twin did not pass its checks in time") if late else self._wait("the twin's checks")
         return self._attach(twin)
+
+    def _not_ready(self, twin: Instance) -> str | None:
+        if twin.state is not InstanceState.RUNNING:
+            return "the twin to run"
+        if not self.swap.urgent and twin.instance_id not in self.seen.passed_checks:
+            return "the twin to pass its status checks"
+        return None if twin.instance_id in self.seen.weaker else "the twin to be compared with the original"
 
     def _attach(self, twin: Instance) -> _Decision:
         group = self.seen.group
@@ -312,7 +317,7 @@ class _Deciding:
         group, original = self.seen.group, self.seen.instances.get(self.swap.original_id)
         if group is not None and group.member(self.swap.original_id):
             return self._wait("the original to leave the group")
-        if original is not None and original.state == "shutting-down":
+        if original is not None and original.state is InstanceState.SHUTTING_DOWN:
             return self._wait("the original to end")
         return self._ended(Outcome.DONE, "the twin serves in place of the original")
 

@@ -2,10 +2,12 @@
 
 import hashlib
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from lambdas.spot.fleet import Purchase, TemplateVersion
+from connectors.spot_facts import Purchase
+from lambdas.spot.fleet import TemplateVersion
 
 KEPT_MS: Final = 24 * 3_600_000
 """How long it is remembered how a swap ended."""
@@ -29,11 +31,11 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LaunchOption:
-    """What may be launched; `usd_per_hour` is what it cost when it was chosen."""
+    """What may be launched; `per_hour` is what it cost when it was chosen."""
 
     instance_type: str
     purchase: Purchase
-    usd_per_hour: float | None = None
+    per_hour: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class PlannedSwap:
 
     Attributes:
         options: what to launch, the best first; the others are for want of capacity.
-        usd_per_hour: what the original costs.
+        per_hour: what the original costs.
         reason: why, for people.
     """
 
@@ -55,14 +57,14 @@ class PlannedSwap:
     subnet_id: str
     zone: str
     options: tuple[LaunchOption, ...]
-    usd_per_hour: float | None
+    per_hour: Decimal | None
     reason: str
 
     @property
-    def saving_usd_per_hour(self) -> float | None:
+    def saving_per_hour(self) -> Decimal | None:
         """What an hour costs less with the first option; negative where it costs more."""
-        price = self.options[0].usd_per_hour
-        return None if price is None or self.usd_per_hour is None else self.usd_per_hour - price
+        price = self.options[0].per_hour
+        return None if price is None or self.per_hour is None else self.per_hour - price
 
 
 class Phase(StrEnum):
