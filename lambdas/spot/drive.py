@@ -12,7 +12,7 @@ from lambdas.spot.amazon import AmazonError, Refusal, amazon_error
 from lambdas.spot.describe import Describe
 from lambdas.spot.journal import JournalConflictError, JournalStore
 from lambdas.spot.observe import observe
-from lambdas.spot.saga import Call, Intent, Rest, SagaSettings, Step, Wait, next_step
+from lambdas.spot.saga import Call, Intent, Observed, Rest, SagaSettings, Step, Wait, next_step
 from lambdas.spot.swap import EndedSwap, GroupJournal, Outcome, Phase, Swap
 
 CLAIM_MS: Final = 90_000
@@ -136,11 +136,11 @@ class _Run:
         self._tag = tag
         self._settings = settings
         self._clock_ms = clock_ms
-        self._written = journal
-        self.journal = journal
+        self._written = self._written_before = self.journal = journal
         self._ended_before = {ended.swap_id for ended in journal.ended}
         self._refused: list[RefusedLaunch] = []
         self._calls: list[Call] = []
+        self._compared: dict[str, tuple[str, ...]] = {}
         self._failed: AmazonError | None = None
 
     def to_the_end(
@@ -152,24 +152,36 @@ class _Run:
             if not self.journal.is_open:
                 return self._rest()
             try:
-                seen = observe(self._describe, self.journal, self._tag)
-            except (ClientError, BotoCoreError) as error:
-                return self._stopped(amazon_error(error, "describe"))
-            step = next_step(self.journal, seen, self._clock_ms(), self._settings)
-            if isinstance(step.then, Rest):
-                self.journal = step.journal
-                return self._rest()
-            if isinstance(step.then, Wait):
-                return self._wait(step, step.then, before_wait)
-            if step.then.call not in may:
-                return self._hand_over(before_wait)
-            self._write(step.journal, claim=True)
-            try:
-                self._take(step.then, self._act.call(step.then, self.journal.group, seen))
+                stopped = self._next(may, before_wait)
             except AmazonError as error:
-                if not self._go_on_after(step.then, error):
-                    return self._stopped(error)
+                stopped = self._stopped(error)
+            if stopped is not None:
+                return stopped
         return self._stopped(AmazonError(Refusal.REFUSED, "drive", "TooManySteps", "the group does not come to rest"))
+
+    def _next(self, may: frozenset[Call], before_wait: Callable[[GroupJournal, Wait], None]) -> Driven | None:
+        seen = self._observe()
+        step = next_step(self.journal, seen, self._clock_ms(), self._settings)
+        if isinstance(step.then, Rest):
+            self.journal = step.journal
+            return self._rest()
+        if isinstance(step.then, Wait):
+            return self._wait(step, step.then, before_wait)
+        if step.then.call not in may:
+            return self._hand_over(before_wait)
+        self._write(step.journal, claim=True)
+        try:
+            self._take(step.then, self._act.call(step.then, self.journal.group, seen))
+        except AmazonError as error:
+            if not self._go_on_after(step.then, error):
+                raise
+        return None
+
+    def _observe(self) -> Observed:
+        try:
+            return observe(self._describe, self.journal, self._tag, self._compared)
+        except (ClientError, BotoCoreError) as error:
+            raise amazon_error(error, "describe") from error
 
     def _take(self, intent: Intent, launched: str | None) -> None:
         self._calls.append(intent.call)

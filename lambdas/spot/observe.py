@@ -14,8 +14,15 @@ from lambdas.spot.swap import GroupJournal, Phase, Swap
 _JOINING = frozenset({Phase.ATTACHING, Phase.JOINING, Phase.ENDING})
 
 
-def observe(describe: Describe, journal: GroupJournal, tag: str) -> Observed:
-    """What is true of a group, and of the instances in its swaps. Two calls, and more before a step that needs them."""
+def observe(describe: Describe, journal: GroupJournal, tag: str, compared: dict[str, tuple[str, ...]]) -> Observed:
+    """What is true of a group, and of the instances in its swaps. Two calls, and more before a step that needs them.
+
+    Args:
+        describe: Who is asked.
+        journal: What is remembered of the group.
+        tag: The tag that puts a group under our care.
+        compared: What each twin was found to lack in this run, which is added to: twins are compared once.
+    """
     group = describe.groups([journal.group]).get(journal.group)
     instances = describe.instances(_known(journal.swaps))
     unanswered = [swap.swap_id for swap in journal.swaps if swap.twin_id is None and swap.asked_at_ms is not None]
@@ -24,6 +31,8 @@ def observe(describe: Describe, journal: GroupJournal, tag: str) -> Observed:
     warming = _running_twins(journal.swaps, instances, {Phase.WARMING})
     passed = describe.passed_checks(warming) if warming else frozenset()
     ready = {twin: swap for twin, swap in warming.items() if twin in passed or swap.urgent}
+    for twin in ready.keys() - compared.keys():
+        compared[twin] = _weaker(describe, ready[twin], instances, twin)
     about_to = [swap for swap in journal.swaps if swap.phase is Phase.LAUNCHING and swap.asked_at_ms is None]
     careful = [swap for swap in (*about_to, *ready.values()) if not swap.urgent]
     joining = _running_twins(journal.swaps, instances, _JOINING)
@@ -34,7 +43,7 @@ def observe(describe: Describe, journal: GroupJournal, tag: str) -> Observed:
         instances=instances,
         passed_checks=passed,
         serving=frozenset(twin for twin in joining if group and _serves(describe, group, twin)),
-        weaker={twin: _weaker(describe, swap, instances, twin) for twin, swap in ready.items()},
+        weaker={twin: compared[twin] for twin in ready},
         guarded=frozenset(swap.original_id for swap in careful if _is_guarded(describe, instances, swap.original_id)),
     )
 

@@ -1,0 +1,370 @@
+"""A cloud for tests: moto, and a thin layer of what it lacks, with a fault at any call.
+
+The layer sits in botocore's events, so what is tested is what runs: the same clients, requests and answers.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cache
+from typing import Any
+
+import boto3
+from moto import mock_aws
+
+from lambdas.spot.act import Act
+from lambdas.spot.amazon import Clients, connect
+from lambdas.spot.describe import Describe
+from lambdas.spot.drive import ALL_CALLS, CLAIM_MS, Driven, Driver
+from lambdas.spot.fleet import SWAP_TAG, TemplateVersion
+from lambdas.spot.journal import JournalStore
+from lambdas.spot.saga import Call, SagaSettings
+from lambdas.spot.swap import GroupJournal, LaunchOption, PlannedSwap, Purpose, open_swap
+from connectors.spot_facts import Purchase
+
+ACCOUNT, REGION, ZONE = "123456789012", "eu-west-1", "eu-west-1a"
+TAG = "AsgOptimiser"
+TABLE = "headroom-swaps"
+START_MS = 1_770_000_000_000
+
+
+class KilledError(BaseException):
+    """The process died here; nothing that handles errors sees it."""
+
+
+class Fault(StrEnum):
+    KILLED_BEFORE = "killed before"
+    KILLED_AFTER = "killed after"
+    LOST_ANSWER = "answer lost"
+    THROTTLED = "Throttling"
+    DENIED = "AccessDenied"
+    NO_CAPACITY = "InsufficientInstanceCapacity"
+    QUOTA = "MaxSpotInstanceCountExceeded"
+
+
+_ERRORS = {
+    Fault.THROTTLED: (400, "Throttling", "Rate exceeded"),
+    Fault.DENIED: (403, "AccessDenied", "You are not authorized to perform this operation."),
+    Fault.NO_CAPACITY: (500, "InsufficientInstanceCapacity", "There is no Spot capacity available."),
+    Fault.QUOTA: (400, "MaxSpotInstanceCountExceeded", "Max spot instance count exceeded"),
+    Fault.LOST_ANSWER: (503, "ServiceUnavailable", "The answer was lost."),
+}
+
+
+@dataclass
+class Http:
+    """As much of an HTTP answer as botocore looks at."""
+
+    status_code: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    content: bytes = b""
+
+
+class Cloud:
+    """One account with moto behind it.
+
+    Attributes:
+        calls: every call since the last reset, by service and operation.
+        fault_at: what goes wrong at which call, counted from 0; once, unless `lasting`.
+        refreshing: groups with an instance refresh.
+        unhealthy: instances that load balancers do not send work.
+        no_checks: instances that have not passed their status checks.
+        watch: called after each call that may have changed something.
+    """
+
+    def __init__(self) -> None:
+        self.now_ms = START_MS
+        self.calls: list[tuple[str, str]] = []
+        self.fault_at: dict[int, Fault] = {}
+        self.lasting: dict[str, Fault] = {}
+        self.refreshing: set[str] = set()
+        self.unhealthy: set[str] = set()
+        self.no_checks: set[str] = set()
+        self.watch: Callable[[], None] | None = None
+        self._pending: Fault | None = None
+        self._launched: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._asked: dict[str, Any] = {}
+        self._quiet = False
+        self.clients = clients()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """The clients' calls come by here."""
+        events = [client.meta.events for client in vars(self.clients).values()]
+        for one in events:
+            one.register_first("before-call.*.*", self._before)
+            one.register_last("after-call.*.*", self._after)
+        try:
+            yield
+        finally:
+            for one in events:
+                one.unregister("before-call.*.*", self._before)
+                one.unregister("after-call.*.*", self._after)
+
+    def _before(self, model: Any, params: dict[str, Any], **_: Any) -> tuple[Http, dict[str, Any]] | None:
+        if self._quiet:
+            return None
+        name = model.name
+        self._pending = self.fault_at.pop(len(self.calls), None) or self.lasting.get(name)
+        self.calls.append((model.service_model.service_name, name))
+        fault = self._pending
+        if fault is Fault.KILLED_BEFORE:
+            raise KilledError(name)
+        if fault in _ERRORS and fault is not Fault.LOST_ANSWER:
+            return _error(fault)
+        return self._lacking(name, params.get("body") or {})
+
+    def _lacking(self, name: str, body: Any) -> tuple[Http, dict[str, Any]] | None:
+        """What moto does not do."""
+        if name == "DescribeInstanceRefreshes":
+            group = body["AutoScalingGroupName"]
+            return _answer({"InstanceRefreshes": [{"Status": "InProgress"}] if group in self.refreshing else []})
+        if name == "RunInstances":
+            known = self._launched.get(body["ClientToken"])
+            self._asked = dict(body)
+            if known is None:
+                return None
+            if known[1] != self._asked:
+                return _answer({"Error": {"Code": "IdempotentParameterMismatch", "Message": "other parameters"}}, 400)
+            return _answer({"Instances": [{"InstanceId": known[0]}]})
+        return None
+
+    def _after(self, http_response: Any, parsed: dict[str, Any], model: Any, **_: Any) -> None:
+        if self._quiet:
+            return
+        fault, self._pending = self._pending, None
+        if http_response.status_code < 300:
+            self._took_effect(model.name, parsed)
+        if fault is Fault.KILLED_AFTER:
+            raise KilledError(model.name)
+        if fault is Fault.LOST_ANSWER:
+            http_response.status_code = 503
+            parsed.clear()
+            parsed.update(_error(fault)[1])
+
+    def _took_effect(self, name: str, parsed: dict[str, Any]) -> None:
+        if name == "RunInstances" and "Placement" in parsed["Instances"][0]:
+            one = parsed["Instances"][0]
+            self._launched[one["ClientToken"]] = (one["InstanceId"], self._asked)
+        if name == "DescribeInstanceStatus":
+            for one in parsed["InstanceStatuses"]:
+                if one["InstanceId"] in self.no_checks:
+                    one["InstanceStatus"]["Status"] = "initializing"
+        if name == "DescribeTargetHealth":
+            for one in parsed["TargetHealthDescriptions"]:
+                one["TargetHealth"]["State"] = "unhealthy" if one["Target"]["Id"] in self.unhealthy else "healthy"
+        if self.watch is not None and not name.startswith(("Describe", "Get", "List", "Scan")):
+            self.watch()
+
+    @contextmanager
+    def unseen(self) -> Iterator[None]:
+        """What is asked in here is neither counted nor goes wrong."""
+        before, self._quiet = self._quiet, True
+        try:
+            yield
+        finally:
+            self._quiet = before
+
+    def make_table(self) -> None:
+        with self.unseen():
+            self.clients.dynamodb.create_table(
+                TableName=TABLE,
+                KeySchema=[{"AttributeName": "key", "KeyType": "HASH"}],
+                AttributeDefinitions=[{"AttributeName": "key", "AttributeType": "S"}],
+                BillingMode="PAY_PER_REQUEST",
+            )
+
+    def make_group(
+        self,
+        name: str = "web",
+        *,
+        size: int = 3,
+        most: int | None = None,
+        least: int = 1,
+        tags: dict[str, str] | None = None,
+        template: dict[str, Any] | None = None,
+        instance_type: str = "m5.large",
+        target_groups: tuple[str, ...] = (),
+    ) -> list[str]:
+        """The ids of the On-Demand Instances of a new group."""
+        with self.unseen():
+            ec2 = self.clients.ec2
+            data = {
+                "ImageId": "ami-12345678",
+                "InstanceType": instance_type,
+                "SecurityGroupIds": [self.security_group()],
+                "UserData": "aGVsbG8=",
+                **(template or {}),
+            }
+            created = ec2.create_launch_template(LaunchTemplateName=name, LaunchTemplateData=data)
+            self.clients.autoscaling.create_auto_scaling_group(
+                AutoScalingGroupName=name,
+                MinSize=least,
+                MaxSize=size if most is None else most,
+                DesiredCapacity=size,
+                VPCZoneIdentifier=self.subnet(),
+                LaunchTemplate={"LaunchTemplateId": created["LaunchTemplate"]["LaunchTemplateId"], "Version": "1"},
+                TargetGroupARNs=list(target_groups),
+                Tags=[
+                    {"Key": key, "Value": value, "PropagateAtLaunch": key == "team"}
+                    for key, value in {TAG: "on", "team": "green", **(tags or {})}.items()
+                ],
+            )
+            return [one["InstanceId"] for one in self.group(name)["Instances"]]
+
+    def subnet(self) -> str:
+        subnets = self.clients.ec2.describe_subnets(Filters=[{"Name": "availability-zone", "Values": [ZONE]}])
+        return str(subnets["Subnets"][0]["SubnetId"])
+
+    def security_group(self) -> str:
+        return str(self.clients.ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"])
+
+    def target_group(self) -> str:
+        with self.unseen():
+            vpc = self.clients.ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+            made = self.clients.elbv2.create_target_group(Name="web", Protocol="HTTP", Port=80, VpcId=vpc)
+            return str(made["TargetGroups"][0]["TargetGroupArn"])
+
+    def group(self, name: str = "web") -> dict[str, Any]:
+        with self.unseen():
+            groups = self.clients.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])
+            return copy.deepcopy(groups["AutoScalingGroups"][0])
+
+    def instances(self) -> dict[str, dict[str, Any]]:
+        """All that are not ended, by their ids."""
+        with self.unseen():
+            pages = self.clients.ec2.get_paginator("describe_instances").paginate()
+            return {
+                one["InstanceId"]: one
+                for page in pages
+                for reservation in page["Reservations"]
+                for one in reservation["Instances"]
+                if one["State"]["Name"] not in ("shutting-down", "terminated")
+            }
+
+    def launched(self) -> list[dict[str, Any]]:
+        """What the actuators launched, and that has not ended."""
+        return [one for one in self.instances().values() if SWAP_TAG in tags_of(one)]
+
+    def orphans(self) -> list[str]:
+        """What the actuators launched, that is in no group, and has not ended."""
+        with self.unseen():
+            groups = self.clients.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
+            members = {one["InstanceId"] for group in groups for one in group["Instances"]}
+        return [one["InstanceId"] for one in self.launched() if one["InstanceId"] not in members]
+
+    def end(self, instance_id: str) -> None:
+        """An instance ends, as when EC2 takes it, or a person."""
+        with self.unseen():
+            self.clients.ec2.terminate_instances(InstanceIds=[instance_id])
+
+    @property
+    def tokens(self) -> dict[str, str]:
+        """The instance of each ClientToken: how often something was really launched."""
+        return {token: known[0] for token, known in self._launched.items()}
+
+    def count(self, operation: str) -> int:
+        return sum(name == operation for _, name in self.calls)
+
+    @property
+    def store(self) -> JournalStore:
+        return JournalStore(self.clients.dynamodb, TABLE)
+
+    def journal(self, group: str = "web") -> GroupJournal:
+        with self.unseen():
+            return self.store.load(group)
+
+    def driver(self) -> Driver:
+        return Driver(
+            Describe(self.clients),
+            Act(self.clients),
+            self.store,
+            tag=TAG,
+            settings=SagaSettings(),
+            clock_ms=lambda: self.now_ms,
+        )
+
+    def begin(self, *planned: PlannedSwap, may: frozenset[Call] = ALL_CALLS) -> Driven:
+        """Opens swaps in their group's journal, once, and drives."""
+
+        def opened(journal: GroupJournal) -> GroupJournal:
+            for one in planned:
+                if journal.swap_of(one.original_id) is None:
+                    journal = replace(journal, swaps=(*journal.swaps, open_swap(one, START_MS)))
+            return journal
+
+        return self.driver().drive(planned[0].group, change=opened, may=may)
+
+    def finish(self, group: str = "web", rounds: int = 60) -> GroupJournal:
+        """The group's journal after as many runs as it takes, each after what was waited for."""
+        for _ in range(rounds):
+            self.now_ms += CLAIM_MS + 1_000
+            driven = self.driver().drive(group)
+            if driven.wait is None and driven.error is None and not driven.journal.is_open:
+                break
+        return self.journal(group)
+
+    def planned(
+        self,
+        original_id: str,
+        *types: str,
+        group: str = "web",
+        purpose: Purpose = Purpose.TO_SPOT,
+        purchase: Purchase = Purchase.SPOT,
+        on_demand_last: bool = False,
+    ) -> PlannedSwap:
+        """A swap of an instance for one of these types."""
+        with self.unseen():
+            instance = Describe(self.clients).instances([original_id])[original_id]
+            template = next(one for one in self.group(group)["Instances"] if one["InstanceId"] == original_id)
+        options = [LaunchOption(one, purchase) for one in types or ("m5.large",)]
+        if on_demand_last:
+            options.append(LaunchOption(instance.instance_type, Purchase.ON_DEMAND))
+        return PlannedSwap(
+            group=group,
+            original_id=original_id,
+            original_type=instance.instance_type,
+            original_purchase=instance.purchase,
+            purpose=purpose,
+            template=TemplateVersion(template["LaunchTemplate"]["LaunchTemplateId"], "1"),
+            subnet_id=instance.subnet_id,
+            zone=instance.zone,
+            options=tuple(options),
+            per_hour=None,
+            reason="a test",
+        )
+
+
+def tags_of(instance: dict[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
+
+
+def is_spot(instance: dict[str, Any]) -> bool:
+    return bool(instance.get("InstanceLifecycle") == "spot")
+
+
+@contextmanager
+def cloud() -> Iterator[Cloud]:
+    """An empty account, with a subnet and a table."""
+    with mock_aws():
+        made = Cloud()
+        with made.listening():
+            made.make_table()
+            yield made
+
+
+@cache
+def clients() -> Clients:
+    """Clients, which take a second to make, and know nothing of the account behind them."""
+    return connect(boto3.session.Session("x", "x", region_name=REGION))
+
+
+def _error(fault: Fault) -> tuple[Http, dict[str, Any]]:
+    status, code, message = _ERRORS[fault]
+    return _answer({"Error": {"Code": code, "Message": message}}, status)
+
+
+def _answer(parsed: dict[str, Any], status: int = 200) -> tuple[Http, dict[str, Any]]:
+    return Http(status), {**parsed, "ResponseMetadata": {"HTTPStatusCode": status}}
