@@ -3,7 +3,7 @@
 The layer sits in botocore's events, so what is tested is what runs: the same clients, requests and answers.
 """
 
-import copy
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,7 +13,13 @@ from typing import Any
 
 import boto3
 from moto import mock_aws
+from moto.autoscaling.models import autoscaling_backends
+from moto.dynamodb.models import dynamodb_backends
+from moto.ec2.models import ec2_backends
+from moto.elbv2.models import elbv2_backends
+from moto.sqs.models import sqs_backends
 
+from connectors.spot_facts import Purchase
 from lambdas.spot.act import Act
 from lambdas.spot.amazon import Clients, connect
 from lambdas.spot.describe import Describe
@@ -22,7 +28,6 @@ from lambdas.spot.fleet import SWAP_TAG, TemplateVersion
 from lambdas.spot.journal import JournalStore
 from lambdas.spot.saga import Call, SagaSettings
 from lambdas.spot.swap import GroupJournal, LaunchOption, PlannedSwap, Purpose, open_swap
-from connectors.spot_facts import Purchase
 
 ACCOUNT, REGION, ZONE = "123456789012", "eu-west-1", "eu-west-1a"
 TAG = "AsgOptimiser"
@@ -90,14 +95,14 @@ class Cloud:
         self.clients = clients()
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def listening(self) -> "Iterator[Cloud]":
         """The clients' calls come by here."""
         events = [client.meta.events for client in vars(self.clients).values()]
         for one in events:
             one.register_first("before-call.*.*", self._before)
             one.register_last("after-call.*.*", self._after)
         try:
-            yield
+            yield self
         finally:
             for one in events:
                 one.unregister("before-call.*.*", self._before)
@@ -212,14 +217,14 @@ class Cloud:
                     for key, value in {TAG: "on", "team": "green", **(tags or {})}.items()
                 ],
             )
-            return [one["InstanceId"] for one in self.group(name)["Instances"]]
+            return self.members(name)
 
     def subnet(self) -> str:
-        subnets = self.clients.ec2.describe_subnets(Filters=[{"Name": "availability-zone", "Values": [ZONE]}])
-        return str(subnets["Subnets"][0]["SubnetId"])
+        subnets = ec2_backends[ACCOUNT][REGION].describe_subnets()
+        return next(str(one.id) for one in subnets if one.availability_zone == ZONE)
 
     def security_group(self) -> str:
-        return str(self.clients.ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"])
+        return str(ec2_backends[ACCOUNT][REGION].describe_security_groups()[0].id)
 
     def target_group(self) -> str:
         with self.unseen():
@@ -227,33 +232,47 @@ class Cloud:
             made = self.clients.elbv2.create_target_group(Name="web", Protocol="HTTP", Port=80, VpcId=vpc)
             return str(made["TargetGroups"][0]["TargetGroupArn"])
 
-    def group(self, name: str = "web") -> dict[str, Any]:
-        with self.unseen():
-            groups = self.clients.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])
-            return copy.deepcopy(groups["AutoScalingGroups"][0])
+    def group(self, name: str = "web") -> Any:
+        """A group as moto has it; reading it asks nobody."""
+        return autoscaling_backends[ACCOUNT][REGION].autoscaling_groups[name]
 
-    def instances(self) -> dict[str, dict[str, Any]]:
-        """All that are not ended, by their ids."""
-        with self.unseen():
-            pages = self.clients.ec2.get_paginator("describe_instances").paginate()
-            return {
-                one["InstanceId"]: one
-                for page in pages
-                for reservation in page["Reservations"]
-                for one in reservation["Instances"]
-                if one["State"]["Name"] not in ("shutting-down", "terminated")
-            }
+    def members(self, name: str = "web") -> list[str]:
+        return [one.instance.id for one in self.group(name).instance_states]
 
-    def launched(self) -> list[dict[str, Any]]:
+    def sizes(self, name: str = "web") -> tuple[int, int, int]:
+        """MinSize, desired capacity and MaxSize."""
+        group = self.group(name)
+        return group.min_size, group.desired_capacity, group.max_size
+
+    def instances(self) -> dict[str, Any]:
+        """All that are not ended, by their ids, as moto has them."""
+        reservations = ec2_backends[ACCOUNT][REGION].reservations.values()
+        return {
+            one.id: one
+            for reservation in reservations
+            for one in reservation.instances
+            if one._state.name not in ("shutting-down", "terminated")
+        }
+
+    def serving(self, name: str = "web") -> int:
+        alive = self.instances()
+        return sum(
+            one.lifecycle_state == "InService" and one.instance.id in alive for one in self.group(name).instance_states
+        )
+
+    def spots(self, name: str = "web") -> int:
+        alive = self.instances()
+        return sum(is_spot(alive[one]) for one in self.members(name) if one in alive)
+
+    def launched(self) -> list[str]:
         """What the actuators launched, and that has not ended."""
-        return [one for one in self.instances().values() if SWAP_TAG in tags_of(one)]
+        return [one.id for one in self.instances().values() if SWAP_TAG in tags_of(one)]
 
     def orphans(self) -> list[str]:
         """What the actuators launched, that is in no group, and has not ended."""
-        with self.unseen():
-            groups = self.clients.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
-            members = {one["InstanceId"] for group in groups for one in group["Instances"]}
-        return [one["InstanceId"] for one in self.launched() if one["InstanceId"] not in members]
+        groups = autoscaling_backends[ACCOUNT][REGION].autoscaling_groups
+        members = {one for name in groups for one in self.members(name)}
+        return [one for one in self.launched() if one not in members]
 
     def end(self, instance_id: str) -> None:
         """An instance ends, as when EC2 takes it, or a person."""
@@ -318,7 +337,6 @@ class Cloud:
         """A swap of an instance for one of these types."""
         with self.unseen():
             instance = Describe(self.clients).instances([original_id])[original_id]
-            template = next(one for one in self.group(group)["Instances"] if one["InstanceId"] == original_id)
         options = [LaunchOption(one, purchase) for one in types or ("m5.large",)]
         if on_demand_last:
             options.append(LaunchOption(instance.instance_type, Purchase.ON_DEMAND))
@@ -328,7 +346,7 @@ class Cloud:
             original_type=instance.instance_type,
             original_purchase=instance.purchase,
             purpose=purpose,
-            template=TemplateVersion(template["LaunchTemplate"]["LaunchTemplateId"], "1"),
+            template=TemplateVersion(self.group(group).ec2_launch_template.id, "1"),
             subnet_id=instance.subnet_id,
             zone=instance.zone,
             options=tuple(options),
@@ -337,22 +355,24 @@ class Cloud:
         )
 
 
-def tags_of(instance: dict[str, Any]) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
+def tags_of(instance: Any) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in instance.get_tags()}
 
 
-def is_spot(instance: dict[str, Any]) -> bool:
-    return bool(instance.get("InstanceLifecycle") == "spot")
+def is_spot(instance: Any) -> bool:
+    return bool(instance.lifecycle == "spot")
 
 
 @contextmanager
 def cloud() -> Iterator[Cloud]:
     """An empty account, with a subnet and a table."""
-    with mock_aws():
-        made = Cloud()
-        with made.listening():
-            made.make_table()
-            yield made
+    with mock_aws(config={"core": {"reset_boto3_session": False}}), Cloud().listening() as made:
+        # Six thousand images that nobody launches take longer to make than all else here.
+        os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
+        for backends in (ec2_backends, autoscaling_backends, elbv2_backends, dynamodb_backends, sqs_backends):
+            backends[ACCOUNT][REGION].reset()
+        made.make_table()
+        yield made
 
 
 @cache

@@ -1,13 +1,13 @@
 """The saga killed at each of its calls, and every call failing in every way it can."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
 from lambdas.spot.swap import Outcome
-from tests.spot_cloud import Cloud, Fault, KilledError, cloud, is_spot
+from tests.spot_cloud import Cloud, Fault, KilledError, cloud
 
 MOST_CALLS = 60
 
@@ -16,13 +16,6 @@ MOST_CALLS = 60
 def aws() -> Iterator[Cloud]:
     with cloud() as made:
         yield made
-
-
-def serving(aws: Cloud) -> int:
-    return sum(
-        one["LifecycleState"] == "InService" and one["InstanceId"] in aws.instances()
-        for one in aws.group()["Instances"]
-    )
 
 
 @dataclass(frozen=True)
@@ -38,7 +31,9 @@ class Ran:
     lowest: int
     launches: int
     orphans: list[str]
-    group: dict[str, Any]
+    sizes: tuple[int, int, int]
+    suspended: list[dict[str, str]]
+    serving: int
     spots: int
 
 
@@ -48,46 +43,43 @@ def run(at: int, fault: Fault, *, lasting: bool = False) -> Ran:
         original = aws.make_group(size=3, most=3)[0]
         planned = aws.planned(original, "m5.large", on_demand_last=fault in (Fault.NO_CAPACITY, Fault.QUOTA))
         lowest = [3]
-        aws.watch = lambda: lowest.append(serving(aws))
+        aws.watch = lambda: lowest.append(aws.serving())
         aws.fault_at = {at: fault}
-        try:
+        with contextlib.suppress(KilledError):
             aws.begin(planned)
-        except KilledError:
-            pass
         reached = not aws.fault_at
         aws.fault_at = {}
         aws.finish()
         if not aws.journal().ended:
             aws.begin(planned)
             aws.finish()
-        group = aws.group()
-        members = [one["InstanceId"] for one in group["Instances"]]
         return Ran(
             reached=reached,
             outcomes=[ended.outcome for ended in aws.journal().ended],
             lowest=min(lowest),
             launches=len(aws.tokens),
             orphans=aws.orphans(),
-            group=group,
-            spots=sum(is_spot(aws.instances()[one]) for one in members),
+            sizes=aws.sizes(),
+            suspended=aws.group().suspended_processes,
+            serving=aws.serving(),
+            spots=aws.spots(),
         )
 
 
 def assert_nothing_half_done(ran: Ran) -> None:
     assert ran.orphans == []
     assert ran.lowest >= 3
-    assert (ran.group["MinSize"], ran.group["MaxSize"], ran.group["DesiredCapacity"]) == (1, 3, 3)
-    assert len(ran.group["Instances"]) == 3
-    assert ran.group["SuspendedProcesses"] == []
+    assert ran.sizes == (1, 3, 3)
+    assert ran.serving == 3
+    assert ran.suspended == []
 
 
 def test_a_swap_puts_a_spot_instance_in_the_place_of_an_on_demand_one(aws: Cloud) -> None:
     original = aws.make_group()[0]
     aws.begin(aws.planned(original, "m5.large"))
     assert [ended.outcome for ended in aws.finish().ended] == [Outcome.DONE]
-    members = [one["InstanceId"] for one in aws.group()["Instances"]]
-    assert original not in members
-    assert sum(is_spot(aws.instances()[one]) for one in members) == 1
+    assert original not in aws.members()
+    assert (aws.spots(), aws.serving(), aws.sizes()) == (1, 3, (1, 3, 3))
     assert len(aws.calls) < 40
 
 
