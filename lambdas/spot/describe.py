@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
@@ -148,7 +149,12 @@ class Describe:
 
     def is_refreshing(self, group: str) -> bool:
         """Whether an instance refresh of a group is going on."""
-        answer = self._clients.autoscaling.describe_instance_refreshes(AutoScalingGroupName=group, MaxRecords=1)
+        try:
+            answer = self._clients.autoscaling.describe_instance_refreshes(AutoScalingGroupName=group, MaxRecords=1)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.NOT_IMPLEMENTED:
+                return False  # an emulator that knows no instance refresh has none
+            raise
         return any(one["Status"] in _REFRESHING for one in answer["InstanceRefreshes"])
 
     def is_guarded(self, instance_id: str) -> bool:

@@ -1,6 +1,7 @@
 """Drive: takes the swaps of a group as far as they go now. The journal is written before each call."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -104,11 +105,13 @@ class Driver:
             before_wait: Called before the journal says that nobody is at work; sends the message that wakes the next.
 
         Raises:
-            ClientError: The journal cannot be read or written.
-            BotoCoreError: The same.
+            AmazonError: The journal cannot be read.
             JournalCorruptError: The journal cannot be understood.
         """
-        journal = self._store.load(group)
+        try:
+            journal = self._store.load(group)
+        except (ClientError, BotoCoreError) as error:
+            raise amazon_error(error, "journal") from error
         now_ms = self._clock_ms()
         if journal.claimed_until_ms > now_ms:
             return Driven(journal, wait=Wait(journal.claimed_until_ms - now_ms + 1_000, "another actuator to finish"))
@@ -255,7 +258,8 @@ class _Run:
     def _stopped(self, error: AmazonError) -> Driven:
         """Leaves the group to the next run, which will find everything in the journal."""
         if self._written.claimed_until_ms:
-            self._write(self.journal, claim=False)
+            with suppress(AmazonError):  # then the claim ends by itself
+                self._write(self.journal, claim=False)
         return self._driven(error=error)
 
     def _was_given_up(self) -> bool:
