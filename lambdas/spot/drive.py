@@ -48,6 +48,7 @@ class Driven:
         refused: launches for which there was no capacity.
         error: a call that failed, after which nothing more was tried.
         calls: the calls that changed something.
+        intended: in a dry run, the call that would have been next.
     """
 
     journal: GroupJournal
@@ -57,6 +58,7 @@ class Driven:
     refused: tuple[RefusedLaunch, ...] = ()
     error: AmazonError | None = None
     calls: tuple[Call, ...] = ()
+    intended: str | None = None
 
 
 class Driver:
@@ -69,6 +71,7 @@ class Driver:
         tag: The tag that puts a group under our care.
         settings: How long is waited.
         clock_ms: The time.
+        dry_run: Whether nothing is written and nothing is changed.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Driver:
         tag: str,
         settings: SagaSettings,
         clock_ms: Callable[[], int],
+        dry_run: bool = False,
     ) -> None:
         self._describe = describe
         self._act = act
@@ -87,6 +91,7 @@ class Driver:
         self._tag = tag
         self._settings = settings
         self._clock_ms = clock_ms
+        self._dry_run = dry_run
 
     def drive(
         self,
@@ -115,11 +120,20 @@ class Driver:
         now_ms = self._clock_ms()
         if journal.claimed_until_ms > now_ms:
             return Driven(journal, wait=Wait(journal.claimed_until_ms - now_ms + 1_000, "another actuator to finish"))
+        if self._dry_run:
+            return self._tried(change(journal), now_ms)
         run = _Run(self._describe, self._act, self._store, self._tag, self._settings, self._clock_ms, journal)
         try:
             return run.to_the_end(change(journal), may, before_wait)
         except JournalConflictError:
             return Driven(run.journal, wait=Wait(self._settings.poll_ms, "another actuator to finish"))
+
+    def _tried(self, journal: GroupJournal, now_ms: int) -> Driven:
+        seen = observe(self._describe, journal, self._tag, {})
+        then = next_step(journal, seen, now_ms, self._settings).then
+        if isinstance(then, Intent):
+            return Driven(journal, intended=f"{then.call} {then.instance_id or ''} {then.size or ''}".strip())
+        return Driven(journal, intended=then.reason if isinstance(then, Wait) else None)
 
 
 class _Run:
