@@ -117,6 +117,7 @@ class Clients:
     cloudformation: Any
     dynamodb: Any
     sqs: Any
+    kinesis: Any
 
 
 def connect(session: Any = None) -> Clients:
@@ -125,5 +126,5 @@ def connect(session: Any = None) -> Clients:
     config = Config(
         connect_timeout=CONNECT_S, read_timeout=READ_S, retries={"mode": "standard", "total_max_attempts": ATTEMPTS}
     )
-    names = ("ec2", "autoscaling", "elbv2", "elb", "cloudformation", "dynamodb", "sqs")
+    names = ("ec2", "autoscaling", "elbv2", "elb", "cloudformation", "dynamodb", "sqs", "kinesis")
     return Clients(**{name: session.client(name, config=config) for name in names})

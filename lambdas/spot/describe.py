@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 
 from connectors.prices import SpotPrice
 from lambdas.spot.amazon import Clients
@@ -27,7 +27,9 @@ TYPES_PAGE: Final = 100
 PRICES_PAGE: Final = 1_000
 """The most that each of them gives at once. Source: API references of EC2 and Auto Scaling."""
 
+_AWS_HOST: Final = ".amazonaws.com"
 _NAMED_TYPES: Final = 100
+_GROUPED_PAGE: Final = 50
 _CHANGING: Final = (
     "CREATE_IN_PROGRESS",
     "ROLLBACK_IN_PROGRESS",
@@ -149,13 +151,23 @@ class Describe:
 
     def is_refreshing(self, group: str) -> bool:
         """Whether an instance refresh of a group is going on."""
+        autoscaling = self._clients.autoscaling
         try:
-            answer = self._clients.autoscaling.describe_instance_refreshes(AutoScalingGroupName=group, MaxRecords=1)
-        except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.NOT_IMPLEMENTED:
-                return False  # an emulator that knows no instance refresh has none
-            raise
+            answer = autoscaling.describe_instance_refreshes(AutoScalingGroupName=group, MaxRecords=1)
+        except (ClientError, ResponseParserError):
+            if _AWS_HOST in autoscaling.meta.endpoint_url:
+                raise
+            return False  # an emulator that knows no instance refresh has none
         return any(one["Status"] in _REFRESHING for one in answer["InstanceRefreshes"])
+
+    def grouped(self, ids: Iterable[str]) -> dict[str, str]:
+        """The groups of those of these instances that are in one, asked of Auto Scaling itself."""
+        ids = sorted(set(ids))
+        found: dict[str, str] = {}
+        for at in range(0, len(ids), _GROUPED_PAGE):
+            answer = self._clients.autoscaling.describe_auto_scaling_instances(InstanceIds=ids[at : at + _GROUPED_PAGE])
+            found |= {one["InstanceId"]: one["AutoScalingGroupName"] for one in answer["AutoScalingInstances"]}
+        return found
 
     def is_guarded(self, instance_id: str) -> bool:
         """Whether an instance is protected from being ended through the API."""

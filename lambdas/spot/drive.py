@@ -7,6 +7,7 @@ from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from connectors.fields import LARGEST_INTEGER
 from connectors.spot_facts import Purchase
 from lambdas.spot.act import Act
 from lambdas.spot.amazon import AmazonError, Refusal, amazon_error
@@ -49,6 +50,7 @@ class Driven:
         error: a call that failed, after which nothing more was tried.
         calls: the calls that changed something.
         intended: in a dry run, the call that would have been next.
+        is_busy: whether another actuator is at work on the group, and nothing was done.
     """
 
     journal: GroupJournal
@@ -59,6 +61,7 @@ class Driven:
     error: AmazonError | None = None
     calls: tuple[Call, ...] = ()
     intended: str | None = None
+    is_busy: bool = False
 
 
 class Driver:
@@ -100,6 +103,7 @@ class Driver:
         change: Callable[[GroupJournal], GroupJournal] = lambda journal: journal,
         may: frozenset[Call] = ALL_CALLS,
         before_wait: Callable[[GroupJournal, Wait], None] = lambda _journal, _wait: None,
+        wake: int = LARGEST_INTEGER,
     ) -> Driven:
         """Takes the swaps of a group on until there is nothing more to do now.
 
@@ -108,6 +112,7 @@ class Driver:
             change: What is to be added to its journal first, such as a swap.
             may: The calls that this actuator makes; at any other it hands over.
             before_wait: Called before the journal says that nobody is at work; sends the message that wakes the next.
+            wake: Which of the group's waits this ends; one before the last is void, and nothing is done.
 
         Raises:
             AmazonError: The journal cannot be read.
@@ -117,16 +122,21 @@ class Driver:
             journal = self._store.load(group)
         except (ClientError, BotoCoreError) as error:
             raise amazon_error(error, "journal") from error
+        if wake < journal.wake:
+            return Driven(journal)
         now_ms = self._clock_ms()
         if journal.claimed_until_ms > now_ms:
-            return Driven(journal, wait=Wait(journal.claimed_until_ms - now_ms + 1_000, "another actuator to finish"))
+            wait = Wait(journal.claimed_until_ms - now_ms + 1_000, "another actuator to finish")
+            before_wait(journal, wait)
+            return Driven(journal, wait=wait, is_busy=True)
         if self._dry_run:
             return self._tried(change(journal), now_ms)
         run = _Run(self._describe, self._act, self._store, self._tag, self._settings, self._clock_ms, journal)
         try:
             return run.to_the_end(change(journal), may, before_wait)
         except JournalConflictError:
-            return Driven(run.journal, wait=Wait(self._settings.poll_ms, "another actuator to finish"))
+            wait = Wait(self._settings.poll_ms, "another actuator to finish")
+            return Driven(run.journal, wait=wait, is_busy=True)
 
     def _tried(self, journal: GroupJournal, now_ms: int) -> Driven:
         seen = observe(self._describe, journal, self._tag, {})

@@ -209,7 +209,7 @@ def _bytes(body: str) -> bytes:
 
 
 def _refuse(made: Actuator, record: SQSRecord, error: Exception) -> None:
-    """To the dead-letter queue with the reason; without such a queue the message is tried until the redrive takes it."""
+    """To the dead-letter queue with the reason; without one, the message is tried until the redrive takes it."""
     made.count("MessagesRefused")
     made.logger.error("message_refused", message_id=record.message_id, kind=type(error).__name__, reason=str(error))
     if made.environment.dead_letter_queue is None:

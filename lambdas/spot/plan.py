@@ -79,14 +79,16 @@ def plan_fleet(fleet: Fleet, journals: Mapping[str, GroupJournal], settings: Pla
     return tuple(plans)
 
 
-def plan_group(fleet: Fleet, group: Group, journal: GroupJournal, settings: PlanSettings) -> GroupPlan:
-    """The plan of one group."""
+def plan_group(
+    fleet: Fleet, group: Group, journal: GroupJournal, settings: PlanSettings, *, only: str | None = None
+) -> GroupPlan:
+    """The plan of one group, or of one instance in it."""
     try:
         policy = read_policy(group.tags, settings.tag, settings.defaults)
     except PolicyError as error:
         return GroupPlan(group.name, refusal=str(error), desired=group.desired)
     refusal = group_refusal(group, fleet.changing_stacks, enabled=policy.enabled) or _not_now(policy, fleet.at_ms)
-    planning = _Planning(fleet, group, journal, policy, settings)
+    planning = _Planning(fleet, group, journal, policy, settings, only)
     plan = GroupPlan(
         group.name,
         notes=_notes(group),
@@ -140,6 +142,7 @@ class _Planning:
     journal: GroupJournal
     policy: GroupPolicy
     settings: PlanSettings
+    only: str | None = None
 
     def serving(self, purchase: Purchase) -> list[tuple[Member, Instance]]:
         """The members that serve and are paid for in this way, the oldest first."""
@@ -163,7 +166,7 @@ class _Planning:
         coming = {swap.original_id: swap.option for swap in self.journal.swaps}
         on_demand = plan.on_demand + self._balance(coming)
         for member, instance in self._in_order():
-            if self.journal.swap_of(instance.instance_id):
+            if self.journal.swap_of(instance.instance_id) or self.only not in (None, instance.instance_id):
                 continue
             decided = self._decide(member, instance, on_demand, swaps)
             if isinstance(decided, PlannedSwap) and len(swaps) >= room:
