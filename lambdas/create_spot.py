@@ -19,7 +19,7 @@ from lambdas.spot.invocation import Actuator, ForeignError, actuator, work_off
 from lambdas.spot.observe import is_managed
 from lambdas.spot.plan import PlanSettings, plan_group
 from lambdas.spot.saga import Call
-from lambdas.spot.scan import combined, load_prices
+from lambdas.spot.scan import combined, load_prices, with_images
 from lambdas.spot.swap import GroupJournal, PlannedSwap, open_swap
 
 CALLS: Final = frozenset({Call.LAUNCH, Call.END_TWIN})
@@ -54,7 +54,7 @@ def create(made: Actuator, body: bytes) -> None:
         reason = "this queue takes create_spot"
         raise UnknownActionError(reason)
     made.require_ours(message.account, message.region)
-    about = {"group": message.group, "original": message.original_id}
+    about: dict[str, Any] = {"group": message.group, "original": message.original_id}
     if made.clock_ms() > message.not_after_ms:
         made.logger.info("create_expired", **about)
         return
@@ -87,7 +87,7 @@ def _opened(journal: GroupJournal, planned: PlannedSwap | None, at_ms: int) -> G
 def _planned(made: Actuator, message: CreateSpot, group: Group, journal: GroupJournal) -> PlannedSwap | str:
     """The swap as it is planned now, of the types that the message names; or why there is none."""
     fleet = _fleet(made, message, group)
-    plan = plan_group(fleet, group, journal, PlanSettings(tag=made.environment.tag), only=message.original_id)
+    plan = plan_group(fleet, fleet.groups[0], journal, PlanSettings(tag=made.environment.tag), only=message.original_id)
     for swap in plan.swaps:
         return swap
     kept = next((one.reason for one in plan.kept if one.instance_id == message.original_id), "it is not in service")
@@ -103,15 +103,15 @@ def _fleet(made: Actuator, message: CreateSpot, group: Group) -> Fleet:
     facts = describe.types(types)
     prices = describe.spot_prices([platform], at_ms, types, original.zone) if original else []
     listed = load_prices(made.environment.prices)
-    resolved = describe.resolved(group)
+    groups, images = with_images(describe, (group,), made.environment.tag)
     return Fleet(
         account=message.account,
         region=message.region,
         at_ms=at_ms,
-        groups=(group,),
+        groups=groups,
         instances=instances,
         types=facts,
         prices=combined(listed, message.region, facts, [platform], prices) if prices else listed,
         markets=made.store.everything().markets,
-        images={resolved[0]: resolved[1]} if resolved else {},
+        images=images,
     )

@@ -61,7 +61,7 @@ def scan_fleet(
         AmazonError: A question was refused, other than that of Spot prices.
     """
     try:
-        groups, images = _resolved(describe, describe.tagged_groups(tag), tag)
+        groups, images = with_images(describe, describe.tagged_groups(tag), tag)
         instances = describe.grouped_instances()
         facts = (types or describe.types)()
         changing = describe.changing_stacks() if any(group.stack for group in groups) else frozenset()
@@ -108,7 +108,7 @@ def _ours(groups: Iterable[Group], instances: Mapping[str, Instance]) -> dict[st
     return {name: one for name, one in instances.items() if name in members or one.swap_id}
 
 
-def _resolved(
+def with_images(
     describe: Describe, groups: tuple[Group, ...], tag: str
 ) -> tuple[tuple[Group, ...], dict[TemplateVersion, str]]:
     """The groups, those with a roll-out at the number of the version that they launch from; and its images."""
