@@ -13,6 +13,7 @@ from jobs.generate.command import generate
 from jobs.inspect_command import inspect
 from jobs.options import EXIT_FAILED
 from jobs.replay_command import replay
+from jobs.spot_command import spot
 
 _EXIT_INTERRUPTED: Final = 130
 
@@ -33,7 +34,7 @@ def cli() -> None:
     """  # noqa: D301 - click looks for the character that the escape stands for
 
 
-for command in (replay, inspect, generate, config):
+for command in (replay, inspect, generate, spot, config):
     cli.add_command(command)
 
 

@@ -19,6 +19,7 @@ class Job(StrEnum):
     """The jobs that can be replayed."""
 
     CAPACITY = "capacity"
+    SPOT = "spot"
 
 
 class Replay(Protocol):
@@ -46,6 +47,8 @@ def _replay_of(job: Job) -> Replay:
     match job:
         case Job.CAPACITY:
             from jobs.capacity.replay_view import replay_and_show
+        case Job.SPOT:
+            from jobs.spot.replay_view import replay_and_show
     return replay_and_show
 
 
@@ -57,7 +60,7 @@ def _replay_of(job: Job) -> Replay:
     type=click.Choice([job.value for job in Job]),
     default=Job.CAPACITY.value,
     show_default=True,
-    help="capacity: who would have been suspended.",
+    help="capacity: who would have been suspended; spot: which Spot Instances would have been replaced.",
 )
 @click.option(
     "--out",
