@@ -79,6 +79,7 @@ def _fleet(made: Actuator, remembered: Remembered) -> Fleet:
         tag=environment.tag,
         listed=load_prices(environment.prices),
         markets=remembered.markets,
+        types=made.types,
     ).fleet
 
 

@@ -4,14 +4,17 @@ Takes the actions of the spot job. They tell of every Spot Instance in the accou
 not ours to touch: what is true of an instance is asked of EC2 and Auto Scaling, and never taken from a message.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.actions import MalformedActionError, UnknownActionError
+from connectors.prices import Prices
 from connectors.spot_actions import FallBack, ReplaceInstance, ReturnToSpot, SpotAction, decode
 from connectors.spot_facts import DEFAULT_PLATFORM, Purchase
 from lambdas.spot.amazon import AmazonError, Refusal
@@ -144,10 +147,9 @@ class Batch:
         at_ms, environment = made.clock_ms(), made.environment
         managed = [group for group in self._groups.values() if is_managed(group, environment.tag)]
         instances = made.describe.instances(member.instance_id for group in managed for member in group.members)
-        types = made.describe.types()
+        types = made.types()
         platforms = sorted({one.platform for one in instances.values()} | {DEFAULT_PLATFORM})
         listed = load_prices(environment.prices)
-        spot = made.describe.spot_prices(platforms, at_ms)
         return Fleet(
             account=environment.account or "",
             region=environment.region,
@@ -155,9 +157,18 @@ class Batch:
             groups=tuple(managed),
             instances=instances,
             types=types,
-            prices=combined(listed, environment.region, types, platforms, spot),
+            prices=self._prices(listed, types, platforms, at_ms),
             markets=made.store.everything().markets,
         )
+
+    def _prices(self, listed: Prices, types: Iterable[str], platforms: list[str], at_ms: int) -> Prices:
+        try:
+            spot = self.made.describe.spot_prices(platforms, at_ms)
+        except (ClientError, BotoCoreError) as error:
+            # Without Spot prices there is still On-Demand capacity, and no time to ask again.
+            self.made.logger.warning("no_spot_prices", error=str(error))
+            return listed
+        return combined(listed, self.made.environment.region, types, platforms, spot)
 
     def _skip(self, action: SpotAction, reason: str) -> None:
         self.made.count("ActionsSkipped")

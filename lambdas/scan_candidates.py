@@ -5,7 +5,7 @@ Called on a schedule. It also tells the spot job what no event of EC2 says, and 
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
 from aws_lambda_powertools import Logger
@@ -22,7 +22,7 @@ from connectors.spot_facts import (
     facts_id,
 )
 from connectors.swap_messages import MAX_TYPES, CreateSpot, encode
-from lambdas.spot.fleet import ASG_TAG, Fleet, TypeFacts
+from lambdas.spot.fleet import ASG_TAG, Fleet
 from lambdas.spot.invocation import Actuator, actuator
 from lambdas.spot.plan import GroupPlan, PlanSettings, plan_fleet
 from lambdas.spot.saga import Wait
@@ -67,7 +67,7 @@ def scan(made: Actuator) -> dict[str, int]:
         tag=environment.tag,
         listed=load_prices(environment.prices),
         markets=remembered.markets,
-        types=lambda: _types(made),
+        types=made.types,
     )
     for note in scanned.notes:
         made.logger.warning("scan_note", note=note)
@@ -118,16 +118,6 @@ def facts_of(fleet: Fleet) -> Iterable[Facts]:
             at_ms=fleet.at_ms,
             pools=tuple(pools[start : start + MOST_IN_RECORD]),
         )
-
-
-_known_types: dict[str, Mapping[str, TypeFacts]] = {}
-
-
-def _types(made: Actuator) -> Mapping[str, TypeFacts]:
-    """What instance types have; it never changes, so a warm function asks once."""
-    if made.environment.region not in _known_types:
-        _known_types[made.environment.region] = made.describe.types()
-    return _known_types[made.environment.region]
 
 
 def _is_lost(journal: GroupJournal, at_ms: int) -> bool:

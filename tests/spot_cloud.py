@@ -3,15 +3,21 @@
 The layer sits in botocore's events, so what is tested is what runs: the same clients, requests and answers.
 """
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
 from enum import StrEnum
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import boto3
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics
 from moto import mock_aws
 from moto.autoscaling.models import autoscaling_backends
 from moto.dynamodb.models import dynamodb_backends
@@ -19,12 +25,15 @@ from moto.ec2.models import ec2_backends
 from moto.elbv2.models import elbv2_backends
 from moto.sqs.models import sqs_backends
 
+from connectors.prices import HourlyPrice, write_prices
 from connectors.spot_facts import Purchase
 from lambdas.spot.act import Act
 from lambdas.spot.amazon import Clients, connect
 from lambdas.spot.describe import Describe
 from lambdas.spot.drive import ALL_CALLS, CLAIM_MS, Driven, Driver
+from lambdas.spot.environment import Environment
 from lambdas.spot.fleet import SWAP_TAG, TemplateVersion
+from lambdas.spot.invocation import Actuator
 from lambdas.spot.journal import JournalStore
 from lambdas.spot.saga import Call, SagaSettings
 from lambdas.spot.swap import GroupJournal, LaunchOption, PlannedSwap, Purpose, open_swap
@@ -76,6 +85,8 @@ class Cloud:
         refreshing: groups with an instance refresh.
         unhealthy: instances that load balancers do not send work.
         no_checks: instances that have not passed their status checks.
+        spot_price: what every pool costs; None for moto's own idea of it.
+        types: the types that a scan looks at.
         watch: called after each call that may have changed something.
     """
 
@@ -88,6 +99,8 @@ class Cloud:
         self.unhealthy: set[str] = set()
         self.no_checks: set[str] = set()
         self.watch: Callable[[], None] | None = None
+        self.spot_price: str | None = "0.0300"
+        self.types = ("m5.large", "m5a.large", "m5.xlarge", "t3.large", "m6g.large")
         self._pending: Fault | None = None
         self._launched: dict[str, tuple[str, dict[str, Any]]] = {}
         self._asked: dict[str, Any] = {}
@@ -119,6 +132,9 @@ class Cloud:
             raise KilledError(name)
         if fault in _ERRORS and fault is not Fault.LOST_ANSWER:
             return _error(fault)
+        if name == "SendMessage":  # whoever receives decides when; the test's clock is not the queue's
+            params["body"] = json.dumps({**json.loads(params["body"]), "DelaySeconds": 0}).encode()
+            return None
         return self._lacking(name, params.get("body") or {})
 
     def _lacking(self, name: str, body: Any) -> tuple[Http, dict[str, Any]] | None:
@@ -126,6 +142,8 @@ class Cloud:
         if name == "DescribeInstanceRefreshes":
             group = body["AutoScalingGroupName"]
             return _answer({"InstanceRefreshes": [{"Status": "InProgress"}] if group in self.refreshing else []})
+        if name == "DescribeSpotPriceHistory" and self.spot_price is not None:
+            return _answer({"SpotPriceHistory": self._prices(body)})
         if name == "RunInstances":
             known = self._launched.get(body["ClientToken"])
             self._asked = dict(body)
@@ -135,6 +153,18 @@ class Cloud:
                 return _answer({"Error": {"Code": "IdempotentParameterMismatch", "Message": "other parameters"}}, 400)
             return _answer({"Instances": [{"InstanceId": known[0]}]})
         return None
+
+    def _prices(self, body: dict[str, Any]) -> list[dict[str, Any]]:
+        return [
+            {
+                "AvailabilityZone": ZONE,
+                "InstanceType": name,
+                "ProductDescription": "Linux/UNIX",
+                "SpotPrice": self.spot_price,
+                "Timestamp": datetime.fromtimestamp(self.now_ms / 1_000, UTC),
+            }
+            for name in [value for key, value in body.items() if key.startswith("InstanceType.")] or self.types
+        ]
 
     def _after(self, http_response: Any, parsed: dict[str, Any], model: Any, **_: Any) -> None:
         if self._quiet:
@@ -273,6 +303,47 @@ class Cloud:
         groups = autoscaling_backends[ACCOUNT][REGION].autoscaling_groups
         members = {one for name in groups for one in self.members(name)}
         return [one for one in self.launched() if one not in members]
+
+    def actuator(self, tmp_path: Path, *, dry_run: bool = False) -> Actuator:
+        """What each actuator is made of, with queues of its own."""
+        prices = tmp_path / "prices.json"
+        prices.write_bytes(
+            write_prices(
+                "USD", on_demand=[HourlyPrice(REGION, one, "Linux/UNIX", Decimal("0.1070")) for one in self.types]
+            )
+        )
+        with self.unseen():
+            urls = {
+                name: self.clients.sqs.create_queue(QueueName=name)["QueueUrl"]
+                for name in ("spot-creator", "instance-swapper", "dead")
+            }
+        environment = Environment(
+            table=TABLE,
+            creator_queue=urls["spot-creator"],
+            swapper_queue=urls["instance-swapper"],
+            dead_letter_queue=urls["dead"],
+            tag=TAG,
+            prices=prices,
+            events_stream=None,
+            dry_run=dry_run,
+            account=ACCOUNT,
+            region=REGION,
+        )
+        metrics = EphemeralMetrics(namespace="Headroom", service="test")
+        return Actuator(environment, self.clients, Logger(service="test"), metrics, lambda: self.now_ms)
+
+    def messages(self, queue: str) -> list[dict[str, Any]]:
+        """All messages of a queue, taken from it."""
+        found: list[dict[str, Any]] = []
+        with self.unseen():
+            url = self.clients.sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+            while got := self.clients.sqs.receive_message(
+                QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+            ).get("Messages"):
+                found += got
+                for one in got:
+                    self.clients.sqs.delete_message(QueueUrl=url, ReceiptHandle=one["ReceiptHandle"])
+        return found
 
     def end(self, instance_id: str) -> None:
         """An instance ends, as when EC2 takes it, or a person."""

@@ -6,7 +6,7 @@ succeed goes to the dead-letter queue at once, with the reason beside it.
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -25,6 +25,7 @@ from lambdas.spot.amazon import AmazonError, Clients, Refusal, amazon_error, con
 from lambdas.spot.describe import Describe
 from lambdas.spot.drive import Driven, Driver
 from lambdas.spot.environment import Environment, read_environment
+from lambdas.spot.fleet import TypeFacts
 from lambdas.spot.journal import JournalCorruptError, JournalStore
 from lambdas.spot.saga import SagaSettings, Wait
 from lambdas.spot.swap import GroupJournal
@@ -43,6 +44,9 @@ class UndoneError(Exception):
 
 
 _NEVER: Final = (MalformedActionError, UnknownActionError, ForeignError, UndoneError)
+
+
+_known_types: dict[str, Mapping[str, TypeFacts]] = {}
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,12 @@ class Actuator:
     def act(self) -> Act:
         """Changes."""
         return Act(self.clients)
+
+    def types(self) -> Mapping[str, TypeFacts]:
+        """What instance types have; it never changes, so a warm function asks once."""
+        if self.environment.region not in _known_types:
+            _known_types[self.environment.region] = self.describe.types()
+        return _known_types[self.environment.region]
 
     def driver(self) -> Driver:
         """Steps."""
