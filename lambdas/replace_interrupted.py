@@ -111,7 +111,7 @@ class Batch:
             return self._skip(action, changed)
         driven = self.made.driver().drive(
             group.name,
-            change=lambda read: _with_replacement(read, instance, changed, self.made.clock_ms()),
+            change=lambda read: with_replacement(read, instance, changed, self.made.clock_ms()),
             before_wait=self.made.wake,
         )
         if driven.is_busy:
@@ -176,7 +176,7 @@ class Batch:
         self.made.logger.info("action_skipped", action_id=action.action_id, instance=instance_id, reason=reason)
 
 
-def _with_replacement(
+def with_replacement(
     journal: GroupJournal, instance: Instance, planned: PlannedSwap | None, at_ms: int
 ) -> GroupJournal:
     """The journal with what an interruption changes: a swap more, one that becomes urgent, or one that is given up."""

@@ -93,9 +93,10 @@ class World:
     journals: dict[str, GroupJournal] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     fault: tuple[int, When] | None = None
-    throttled: bool = False
+    refuse_launches: Callable[[], bool] = lambda: False
     on_launch: Callable[[Machine], None] = lambda _machine: None
     hasty: list[str] = field(default_factory=list)
+    _members: dict[str, list[Machine]] = field(default_factory=dict)
     _number: int = 0
 
     # --- What time does
@@ -134,7 +135,20 @@ class World:
     # --- What a test asks
 
     def members(self, name: str) -> list[Machine]:
-        return [machine for machine in self.machines.values() if machine.group == name]
+        found = self._members.setdefault(name, [])
+        if any(machine.group != name for machine in found):
+            found[:] = [machine for machine in found if machine.group == name]
+        return list(found)
+
+    def forget(self) -> None:
+        """Drops what ended two hours ago, as EC2 does after about one."""
+        old = [
+            name
+            for name, machine in self.machines.items()
+            if machine.ended_s is not None and machine.group is None and self.now_s > machine.ended_s + 7_200
+        ]
+        for name in old:
+            del self.machines[name]
 
     def staying(self, name: str) -> list[Machine]:
         return [machine for machine in self.members(name) if machine.leaving_s is None]
@@ -188,6 +202,8 @@ class World:
         )
         machine = Machine(instance, self.now_s, group, joined_s)
         self.machines[instance.instance_id] = machine
+        if group is not None:
+            self._members.setdefault(group, []).append(machine)
         self.on_launch(machine)
         return machine
 
@@ -199,8 +215,6 @@ class World:
 
     def _asked(self, name: str) -> None:
         self.calls[name] += 1
-        if self.throttled and name == "observe":
-            raise AmazonError(Refusal.TRANSIENT, name, "Throttling", "Rate exceeded")
 
     def group_values(self, name: str) -> Group:
         made = self.groups[name]
@@ -271,7 +285,8 @@ class World:
         if with_fault is When.BEFORE:
             raise KilledError(intent.call)
         made = self._effect(intent, group)
-        self.settle()
+        if group in self.groups:
+            self._scale(self.groups[group])
         if with_fault is When.AFTER:
             raise KilledError(intent.call)
         return made
@@ -290,7 +305,6 @@ class World:
         self.calls[
             {Call.LAUNCH: "RunInstances", Call.ATTACH: "AttachInstances"}.get(intent.call, str(intent.call))
         ] += 1
-        made = self.groups.get(group)
         if intent.call is Call.LAUNCH:
             self.calls["DescribeLaunchTemplateVersions"] += 1
             return self._launched(intent, group)
@@ -298,21 +312,24 @@ class World:
             machine = self.machines.get(intent.instance_id or "")
             if machine is not None and machine.alive():
                 machine.ended_s = self.now_s
-            return None
-        if made is None:
+        elif group in self.groups:
+            self._change_group(intent, self.groups[group])
+        else:
             raise AmazonError(Refusal.REFUSED, intent.call, "ValidationError", "no such group")
+        return None
+
+    def _change_group(self, intent: Intent, group: Fleetlet) -> None:
         if intent.call in (Call.RAISE_MAX_SIZE, Call.RESTORE_MAX_SIZE):
-            made.max_size = intent.size or 0
-            made.desired = min(made.desired, made.max_size)
+            group.max_size = intent.size or 0
+            group.desired = min(group.desired, group.max_size)
         elif intent.call is Call.LOWER_DESIRED:
-            made.desired = intent.size or 0
+            group.desired = intent.size or 0
         elif intent.call is Call.ATTACH:
-            self._attach(made, self.machines[intent.instance_id or ""])
+            self._attach(group, self.machines[intent.instance_id or ""])
         else:
             if intent.call is Call.END_ORIGINAL:
                 self._judge(intent)
-            self._end_member(made, self.machines[intent.instance_id or ""])
-        return None
+            self._end_member(group, self.machines[intent.instance_id or ""])
 
     def _judge(self, intent: Intent) -> None:
         original, twin = (
@@ -327,6 +344,8 @@ class World:
         swap = intent.swap
         if swap.client_token in self.tokens:
             return self.tokens[swap.client_token]
+        if self.refuse_launches():
+            raise AmazonError(Refusal.TRANSIENT, "RunInstances", "RequestLimitExceeded", "Request limit exceeded")
         if swap.option.purchase is Purchase.SPOT and Pool(swap.option.instance_type, "eu-west-1a") in self.dry:
             raise AmazonError(Refusal.NO_CAPACITY, "RunInstances", "InsufficientInstanceCapacity", "no Spot capacity")
         tags = {SWAP_TAG: swap.swap_id, GROUP_TAG: group}
@@ -341,6 +360,7 @@ class World:
             raise AmazonError(Refusal.REFUSED, "AttachInstances", "ValidationError", "above MaxSize, or not running")
         group.desired += 1
         machine.group = group.name
+        self._members.setdefault(group.name, []).append(machine)
         machine.joined_s = self.now_s + JOIN_S
         machine.instance = replace(machine.instance, tags={**machine.instance.tags, ASG_TAG: group.name})
 

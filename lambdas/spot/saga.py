@@ -28,6 +28,7 @@ class SagaSettings:
         launch_ms: until a launch of which nothing is seen is given up.
         warm_ms: until a twin must have passed its checks.
         join_ms: until a twin in the group must serve, its load balancers included.
+        checks_ms: until a twin can have passed its status checks at the earliest; nobody looks before.
         poll_ms: between two looks, at first; a drain is looked after less and less often.
         urgent_poll_ms: the same while an original is being interrupted.
         most_poll_ms: the most between two looks. SQS delays a message by 15 minutes at most.
@@ -35,6 +36,7 @@ class SagaSettings:
 
     launch_ms: int = 10 * MINUTE_MS
     warm_ms: int = 15 * MINUTE_MS
+    checks_ms: int = 90 * SECOND_MS
     join_ms: int = 20 * MINUTE_MS
     poll_ms: int = 30 * SECOND_MS
     urgent_poll_ms: int = 5 * SECOND_MS
@@ -408,9 +410,10 @@ class _Deciding:
         return Step(self.journal.with_swap(swap), Intent(call, swap, instance_id, size))
 
     def _wait(self, reason: str) -> Wait:
+        waited_ms = self.at_ms - self.swap.since_ms
+        delay_ms = self.settings.urgent_poll_ms if self.swap.urgent else self.settings.poll_ms
         if self.swap.phase is Phase.DRAINING:
-            waited_ms = self.at_ms - self.swap.since_ms
             delay_ms = max(self.settings.poll_ms, min(waited_ms, self.settings.most_poll_ms))
-        else:
-            delay_ms = self.settings.urgent_poll_ms if self.swap.urgent else self.settings.poll_ms
+        elif self.swap.phase is Phase.WARMING and not self.swap.urgent:
+            delay_ms = max(delay_ms, self.settings.checks_ms - waited_ms)
         return Wait(delay_ms, reason)

@@ -185,7 +185,7 @@ def survive(at: int, when: When, room: int) -> bool:
         ended = world.journals.get(GROUP, GroupJournal(GROUP)).ended
         with contextlib.suppress(KilledError):
             # As the spot-creator queue asks again until its message is done.
-            driver.drive(GROUP, change=lambda read, done=bool(ended): read if done else opened(read, swap, 0))
+            driver.drive(GROUP, change=(lambda read: read) if ended else (lambda read: opened(read, swap, 0)))
         world.advance(31)
         lowest = min(lowest, world.serving(GROUP))
     journal = world.journals[GROUP]
