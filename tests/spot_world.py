@@ -126,11 +126,13 @@ class World:
             for machine in self.members(group.name):
                 machine.leaving_s = machine.leaving_s or self.now_s
             return
-        while len(self.staying(group.name)) < group.desired:
+        staying = self.staying(group.name)
+        for _ in range(group.desired - len(staying)):
             self.launch(group.name, "m5.large", Purchase.ON_DEMAND, {}, joined_s=self.now_s + CHECKS_S)
-        staying = sorted(self.staying(group.name), key=lambda machine: (self.serves(machine), machine.launched_s))
-        for machine in staying[: len(staying) - group.desired]:
-            machine.leaving_s = self.now_s
+        if len(staying) > group.desired:
+            staying.sort(key=lambda machine: (self.serves(machine), machine.launched_s))
+            for machine in staying[: len(staying) - group.desired]:
+                machine.leaving_s = self.now_s
 
     # --- What a test asks
 

@@ -28,7 +28,7 @@ ZONE: Final = "eu-west-1a"
 _SCAN_S, _LOST_S, _SOAK_S, _COOL_DOWN_S = 300, 1_200, 720, 10_800
 _PRICES: Final = {"m5.large": ("0.107", "0.041"), "m5a.large": ("0.096", "0.039"), "m6i.large": ("0.107", "0.044")}
 _DOLLARS: Final = {name: (float(on_demand), float(spot)) for name, (on_demand, spot) in _PRICES.items()}
-_STEP_S: Final = 15.0
+_STEP_S: Final = 30.0
 """How often the model looks at itself, and how finely a lack of capacity is measured."""
 
 
