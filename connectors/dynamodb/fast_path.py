@@ -6,6 +6,7 @@ agree on every record, with one exception: what is broken inside images that nee
 is a wrong `SizeBytes` beside them.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -42,6 +43,7 @@ from connectors.dynamodb.typed_record import (
 _LONGEST_TEXT_IN_NO_DOUBT: Final = MAX_PARTITION_KEY_BYTES // 4  # characters have up to 4 bytes
 _NO_SETTINGS: Final = TableSchema(partition_key=None)
 _NULL_BYTES: Final = len(b"null")
+_EVENT_ID: Final = re.compile(rb'"eventID"\s*:\s*"([^"\\]+)"')
 
 
 class WriteCost(NamedTuple):
@@ -137,6 +139,16 @@ def peek_time_ms(record: bytes) -> int | None:
     except UNUSUAL:
         outcome = parse_change(record, {})
         return None if isinstance(outcome, Ignored) else outcome.at_ms
+
+
+def event_id(record: bytes) -> bytes | None:
+    """What identifies a change however often it comes; None where the record does not say.
+
+    Nothing else in a sound record looks like this: an attribute of that name has a type before its value, and quotes
+    within a text are escaped.
+    """
+    found = _EVENT_ID.search(record)
+    return found[1] if found else None
 
 
 def _at_ms(stream_record: StreamRecord) -> int:

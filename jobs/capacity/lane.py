@@ -7,7 +7,7 @@ the progress before it are the times at which the pages began, so at the beginni
 that is late in the file as a whole. None is late that would not be so in one piece.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -160,10 +160,9 @@ class Lane:
 
     def _sum_rows(self, steps: Iterable[int]) -> Iterator[LaneRow]:
         for step in steps:
-            at_ms = (step + 1) * self._settings.step_ms - 1
-            for key, (wcu, writes) in self._sums.pop(step).items():
-                self._keys.add(_digest(key))
-                yield LaneRow(*key, at_ms, wcu, writes, self._low_water_ms, None)
+            sums = self._sums.pop(step)
+            self._keys.update(map(_digest, sums))
+            yield from step_rows(sums, step, self._settings.step_ms, self._low_water_ms)
 
     def _key_rows(self) -> Iterator[LaneRow]:
         keys = sorted(self._keys)
@@ -172,7 +171,19 @@ class Lane:
             yield self._report_row(Report(keys=keys[start : start + _KEYS_PER_REPORT]))
 
     def _report_row(self, report: Report) -> LaneRow:
-        return LaneRow(None, None, None, self._low_water_ms, 0, 0, self._low_water_ms, write_report(report))
+        return report_row(report, self._low_water_ms)
+
+
+def step_rows(sums: Mapping[Key, Sequence[int]], step: int, step_ms: int, low_water_ms: int) -> Iterator[LaneRow]:
+    """The rows of one step: capacity and writes of each key."""
+    at_ms = (step + 1) * step_ms - 1
+    for key, (wcu, writes) in sums.items():
+        yield LaneRow(*key, at_ms, wcu, writes, low_water_ms, None)
+
+
+def report_row(report: Report, low_water_ms: int) -> LaneRow:
+    """The row of a report."""
+    return LaneRow(None, None, None, low_water_ms, 0, 0, low_water_ms, write_report(report))
 
 
 def _last_ms(costs: Sequence[WriteCost], newest_ms: int) -> int:

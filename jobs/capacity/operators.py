@@ -38,13 +38,20 @@ OUTCOME_TYPE: Final = Types.ROW_NAMED(["kind", "line"], [Types.STRING(), Types.S
 _LEASE_TYPE: Final = Types.TUPLE([Types.INT(), Types.LONG(), Types.LONG(), Types.LONG()])
 
 
+def fast_path(settings: Settings) -> FastPath:
+    """The decoder that the settings ask for."""
+    return FastPath(table_schemas(settings), weigh_always=settings.decode.weigh_images is WeighImages.ALWAYS)
+
+
+def lane_settings(settings: Settings) -> LaneSettings:
+    """What summing up has to know of the settings."""
+    window = settings.window
+    return LaneSettings(window.step_ms, window.out_of_orderness_ms, settings.decode.future_tolerance_ms)
+
+
 def open_lane(segments: Sequence[Segment], settings: Settings) -> Iterator[LaneRow]:
     """The rows of a lane of a recording."""
-    weigh_always = settings.decode.weigh_images is WeighImages.ALWAYS
-    fast_path = FastPath(table_schemas(settings), weigh_always=weigh_always)
-    window = settings.window
-    lane_settings = LaneSettings(window.step_ms, window.out_of_orderness_ms, settings.decode.future_tolerance_ms)
-    return Lane(segments, fast_path, lane_settings).rows()
+    return Lane(segments, fast_path(settings), lane_settings(settings)).rows()
 
 
 class Decide(KeyedProcessFunction):

@@ -3,10 +3,13 @@
 from jobs.settings.load import SettingsError, load_settings
 from jobs.settings.model import (
     DecodeSettings,
+    KinesisReader,
+    KinesisSettings,
     LeaseSettings,
     LimitRule,
     LimitsSettings,
     Settings,
+    SqsSettings,
     TableSettings,
     WeighImages,
     WindowKind,
@@ -16,6 +19,8 @@ from jobs.settings.spot import MarketSettings, SignalSettings, SpotSettings
 
 __all__ = [
     "DecodeSettings",
+    "KinesisReader",
+    "KinesisSettings",
     "LeaseSettings",
     "LimitRule",
     "LimitsSettings",
@@ -24,6 +29,7 @@ __all__ = [
     "SettingsError",
     "SignalSettings",
     "SpotSettings",
+    "SqsSettings",
     "TableSettings",
     "WeighImages",
     "WindowKind",

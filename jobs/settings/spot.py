@@ -44,6 +44,13 @@ class SignalSettings(Section):
 class MarketSettings(Section):
     """How much evidence, and how long, until a pool changes its state."""
 
+    out_of_orderness_ms: DurationMs = Field(
+        default=MINUTE_MS,
+        ge=0,
+        le=HOUR_MS,
+        description="How long evidence about a pool is waited for in a live run, so that it is weighed in the order of "
+        "its times; what comes later counts at once. No action about an instance waits.",
+    )
     soak_ms: DurationMs = Field(
         default=12 * MINUTE_MS,
         ge=0,

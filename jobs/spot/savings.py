@@ -13,7 +13,7 @@
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
@@ -102,10 +102,19 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Instance hours of a stretch of the report, by way of paying."""
+    """What a stretch of the report comes to; the first and the last may be cut short.
+
+    Attributes:
+        hours_ms: instance hours, by way of paying.
+        cost: of those with a price.
+        on_demand: what these would have cost On-Demand.
+    """
 
     start_ms: int
+    end_ms: int
     hours_ms: dict[Purchase, int]
+    cost: Decimal
+    on_demand: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +156,7 @@ def savings(lives: Lives, prices: Prices) -> Savings:
         end_ms=lives.end_ms,
         total=total,
         groups=dict(sorted(groups.items(), key=lambda group: (group[0] is None, group[0] or ""))),
-        buckets=tuple(_buckets(lives, bucket_ms)),
+        buckets=_buckets(lives, prices, bucket_ms),
         bucket_ms=bucket_ms,
         unknown=lives.unknown,
     )
@@ -155,16 +164,20 @@ def savings(lives: Lives, prices: Prices) -> Savings:
 
 def _add(sums: Sums, life: Life, prices: Prices) -> None:
     for run in life.runs:
-        lasted_ms = run.end_ms - run.start_ms
-        sums.hours_ms[run.purchase] += lasted_ms
-        cost, on_demand = _cost(life, run, prices), _on_demand(life, prices)
-        if on_demand is None:
-            sums.unpriced_ms += lasted_ms
-            continue
-        # Both or neither: hours that have only one of the prices would make up a loss or a saving.
-        sums.cost[run.purchase] += cost.amount
-        sums.on_demand += on_demand * cost.priced_ms / HOUR_MS
-        sums.unpriced_ms += lasted_ms - cost.priced_ms
+        _add_run(sums, life, run, prices)
+
+
+def _add_run(sums: Sums, life: Life, run: Run, prices: Prices) -> None:
+    lasted_ms = run.end_ms - run.start_ms
+    sums.hours_ms[run.purchase] += lasted_ms
+    cost, on_demand = _cost(life, run, prices), _on_demand(life, prices)
+    if on_demand is None:
+        sums.unpriced_ms += lasted_ms
+        return
+    # Both or neither: hours that have only one of the prices would make up a loss or a saving.
+    sums.cost[run.purchase] += cost.amount
+    sums.on_demand += on_demand * cost.priced_ms / HOUR_MS
+    sums.unpriced_ms += lasted_ms - cost.priced_ms
 
 
 def _cost(life: Life, run: Run, prices: Prices) -> Priced:
@@ -255,13 +268,21 @@ def _bucket_ms(length_ms: int) -> int:
     return next((each_ms for each_ms in _BUCKETS_MS if length_ms <= _MOST_BUCKETS * each_ms), _BUCKETS_MS[-1])
 
 
-def _buckets(lives: Lives, bucket_ms: int) -> Iterable[Bucket]:
+def _buckets(lives: Lives, prices: Prices, bucket_ms: int) -> tuple[Bucket, ...]:
     first = lives.start_ms // bucket_ms
-    count = max(0, -(-lives.end_ms // bucket_ms) - first)
-    hours = [dict.fromkeys(Purchase, 0) for _ in range(count)]
+    sums = [Sums() for _ in range(max(0, -(-lives.end_ms // bucket_ms) - first))]
     for life in lives.lives:
         for run in life.runs:
             for number in range(run.start_ms // bucket_ms, -(-run.end_ms // bucket_ms)):
-                start_ms, end_ms = number * bucket_ms, (number + 1) * bucket_ms
-                hours[number - first][run.purchase] += min(end_ms, run.end_ms) - max(start_ms, run.start_ms)
-    return (Bucket((first + number) * bucket_ms, each) for number, each in enumerate(hours))
+                part = _cut(run, start_ms=number * bucket_ms, end_ms=(number + 1) * bucket_ms)
+                _add_run(sums[number - first], life, part, prices)
+    return tuple(
+        Bucket(
+            max(lives.start_ms, (first + number) * bucket_ms),
+            min(lives.end_ms, (first + number + 1) * bucket_ms),
+            each.hours_ms,
+            each.total_cost,
+            each.on_demand,
+        )
+        for number, each in enumerate(sums)
+    )

@@ -52,7 +52,7 @@ def notes(report: Savings) -> list[str]:
         )
     if total.unpriced_ms:
         told.append(
-            f"Instance hours that have no price in the file, and count in no amount: {hours(total.unpriced_ms)}."
+            f"Instance hours without a price in the file, which count in no amount: {hours(total.unpriced_ms)}."
         )
     if report.unknown:
         told.append(f"Instances that no scan saw, and whose cost is not known or counted: {report.unknown:,}.")
@@ -68,8 +68,14 @@ def to_json(report: Savings) -> str:
         "end_ms": report.end_ms,
         "total": _fields(report.total),
         "groups": [{"group": name, **_fields(sums)} for name, sums in report.groups.items()],
-        "hours_over_time": [
-            {"start_ms": bucket.start_ms, "length_ms": report.bucket_ms, **_hours_fields(bucket.hours_ms)}
+        "over_time": [
+            {
+                "start_ms": bucket.start_ms,
+                "end_ms": bucket.end_ms,
+                **_hours_fields(bucket.hours_ms),
+                "cost": _amount(bucket.cost),
+                "on_demand_would_cost": _amount(bucket.on_demand),
+            }
             for bucket in report.buckets
         ],
         "interruptions": [_interruption_fields(each) for each in report.total.interruptions],
