@@ -11,7 +11,7 @@ INSTALLED := .venv/.installed
 
 .PHONY: help
 help: ## Explain the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: replay
 replay: $(INSTALLED) ## Set up, and replay the recording that ships with the project
@@ -30,6 +30,10 @@ check: $(INSTALLED) ## Lint, formatting and strict types
 .PHONY: bench
 bench: $(INSTALLED) ## Measure replay beside other engines, on 2 million records made on the spot
 	$(BIN)/python -m bench
+
+.PHONY: faults-spot
+faults-spot: $(INSTALLED) ## Kill the Spot swap at each of its calls, and count what is left behind
+	$(BIN)/python -m bench.spot.kills
 
 .PHONY: install
 install: $(INSTALLED) ## Only set up

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import click
+
 from tests.lambdas.test_spot_saga_kills import MOST_CALLS, Ran, run
 from tests.spot_cloud import Fault
 
@@ -45,3 +47,8 @@ def _runs(fault: Fault) -> list[Ran]:
             break
         runs.append(ran)
     return runs
+
+
+if __name__ == "__main__":
+    for name, counts in measure().items():
+        click.echo(f"{name:<16} {'  '.join(f'{what} {count}' for what, count in counts.items())}")
