@@ -17,9 +17,9 @@ from lambdas.spot.amazon import AmazonError, Refusal
 from lambdas.spot.fleet import Fleet, Group
 from lambdas.spot.invocation import Actuator, ForeignError, actuator, work_off
 from lambdas.spot.observe import is_managed
-from lambdas.spot.plan import PlanSettings, plan_group
+from lambdas.spot.plan import plan_group
 from lambdas.spot.saga import Call
-from lambdas.spot.scan import combined, load_prices, with_images
+from lambdas.spot.scan import combined, load_prices, look_for_cover, settings_of, with_images
 from lambdas.spot.swap import GroupJournal, PlannedSwap, open_swap
 
 CALLS: Final = frozenset({Call.LAUNCH, Call.END_TWIN})
@@ -87,7 +87,9 @@ def _opened(journal: GroupJournal, planned: PlannedSwap | None, at_ms: int) -> G
 def _planned(made: Actuator, message: CreateSpot, group: Group, journal: GroupJournal) -> PlannedSwap | str:
     """The swap as it is planned now, of the types that the message names; or why there is none."""
     fleet = _fleet(made, message, group)
-    plan = plan_group(fleet, fleet.groups[0], journal, PlanSettings(tag=made.environment.tag), only=message.original_id)
+    paid, _ = look_for_cover(made.describe)
+    settings = settings_of(made.environment.tag, paid)
+    plan = plan_group(fleet, fleet.groups[0], journal, settings, only=message.original_id)
     for swap in plan.swaps:
         return swap
     kept = next((one.reason for one in plan.kept if one.instance_id == message.original_id), "it is not in service")

@@ -18,15 +18,15 @@ from connectors.spot_facts import (
     PoolsHealth,
     Purchase,
     describe_instances,
-    encode_facts,
     facts_id,
 )
 from connectors.swap_messages import MAX_TYPES, CreateSpot, encode
+from lambdas.spot.commitments import Cover
 from lambdas.spot.fleet import ASG_TAG, Fleet
 from lambdas.spot.invocation import Actuator, actuator
-from lambdas.spot.plan import GroupPlan, PlanSettings, plan_fleet
+from lambdas.spot.plan import GroupPlan, plan_fleet
 from lambdas.spot.saga import Wait
-from lambdas.spot.scan import load_prices, scan_fleet
+from lambdas.spot.scan import load_prices, scan_fleet, settings_of
 from lambdas.spot.swap import GroupJournal, PlannedSwap
 
 VALID_MS: Final = 30 * 60_000
@@ -71,7 +71,7 @@ def scan(made: Actuator) -> dict[str, int]:
     )
     for note in scanned.notes:
         made.logger.warning("scan_note", note=note)
-    plans = plan_fleet(scanned.fleet, remembered.groups, PlanSettings(tag=environment.tag))
+    plans = plan_fleet(scanned.fleet, remembered.groups, settings_of(environment.tag, scanned.cover))
     _log(made, plans)
     swaps = [swap for plan in plans for swap in plan.swaps]
     lost = [one for one in remembered.groups.values() if _is_lost(one, scanned.fleet.at_ms)]
@@ -79,14 +79,14 @@ def scan(made: Actuator) -> dict[str, int]:
         _send(made, swaps, scanned.fleet.at_ms)
         for journal in lost:
             made.wake(journal, Wait(0, "a lost message"))
-        _tell(made, facts_of(scanned.fleet))
+        made.tell(facts_of(scanned.fleet, scanned.cover))
     counts = {"groups": len(plans), "instances": len(scanned.fleet.instances), "swaps": len(swaps), "woken": len(lost)}
     for name, count in counts.items():
         made.count(f"Scan{name.title()}", count)
     return counts
 
 
-def facts_of(fleet: Fleet) -> Iterable[Facts]:
+def facts_of(fleet: Fleet, paid: Cover) -> Iterable[Facts]:
     """What a scan tells the spot job."""
     instances = [
         DescribedInstance(
@@ -94,7 +94,7 @@ def facts_of(fleet: Fleet) -> Iterable[Facts]:
             instance_type=one.instance_type,
             zone=one.zone,
             group=one.tags.get(ASG_TAG),
-            purchase=one.purchase,
+            purchase=Purchase.COVERED if one.instance_id in paid.covered else one.purchase,
             platform=one.platform,
             launched_at_ms=one.launched_at_ms,
         )
@@ -146,15 +146,6 @@ def message_of(swap: PlannedSwap, account: str, region: str, at_ms: int) -> Crea
         issued_at_ms=at_ms,
         not_after_ms=at_ms + VALID_MS,
     )
-
-
-def _tell(made: Actuator, facts: Iterable[Facts]) -> None:
-    stream = made.environment.events_stream
-    records = [{"Data": encode_facts(one), "PartitionKey": one.event_id} for one in facts] if stream else []
-    if records:
-        answer = made.clients.kinesis.put_records(StreamName=stream, Records=records)
-        if answer["FailedRecordCount"]:
-            made.logger.warning("facts_not_sent", records=answer["FailedRecordCount"])  # the next scan tells anew
 
 
 def _log(made: Actuator, plans: Iterable[GroupPlan]) -> None:

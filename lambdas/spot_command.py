@@ -22,10 +22,10 @@ from lambdas.spot.drive import Driver
 from lambdas.spot.fleet import Fleet
 from lambdas.spot.group_policy import DEFAULT_TAG
 from lambdas.spot.journal import JournalCorruptError, JournalStore, Remembered
-from lambdas.spot.plan import GroupPlan, PlanSettings, plan_fleet
+from lambdas.spot.plan import GroupPlan, plan_fleet
 from lambdas.spot.plan_text import lines_of, to_json
 from lambdas.spot.saga import SagaSettings
-from lambdas.spot.scan import load_prices, scan_fleet
+from lambdas.spot.scan import Scanned, load_prices, scan_fleet, settings_of
 from lambdas.spot.snapshot import SnapshotError, read_snapshot
 from lambdas.spot.swap import Outcome, PlannedSwap
 from lambdas.spot.swap_run import SwapRun
@@ -93,10 +93,10 @@ def plan(
     """  # noqa: D301 - click looks for the character that the escape stands for
     listed = _prices(prices_file)
     if snapshot_file is None:
-        fleet, remembered, _ = _look(listed, tag, table)
+        scanned, remembered, _ = _look(listed, tag, table)
     else:
-        fleet, remembered = _snapshot(snapshot_file, listed, tag), Remembered()
-    plans = _plans(fleet, remembered, tag, only)
+        scanned, remembered = Scanned(_snapshot(snapshot_file, listed, tag)), Remembered()
+    plans = _plans(scanned, remembered, tag, only)
     click.echo(to_json(plans) if as_json else "\n".join(lines_of(plans)))
 
 
@@ -121,8 +121,8 @@ def apply(prices_file: Path | None, tag: str, only: str | None, table: str | Non
     """  # noqa: D301 - click looks for the character that the escape stands for
     if not table:
         _refuse("--table names no journal; without one nothing is changed")
-    fleet, remembered, clients = _look(_prices(prices_file), tag, table)
-    plans = _plans(fleet, remembered, tag, only)
+    scanned, remembered, clients = _look(_prices(prices_file), tag, table)
+    plans = _plans(scanned, remembered, tag, only)
     click.echo("\n".join(lines_of(plans)))
     begun = [name for name, journal in remembered.groups.items() if journal.is_open and only in (None, name)]
     for name in begun:
@@ -178,7 +178,7 @@ def _snapshot(path: Path, listed: Prices, tag: str) -> Fleet:
         _refuse(f"{path}: {error}")
 
 
-def _look(listed: Prices, tag: str, table: str | None) -> tuple[Fleet, Remembered, Clients]:
+def _look(listed: Prices, tag: str, table: str | None) -> tuple[Scanned, Remembered, Clients]:
     region = os.environ.get("AWS_REGION") or boto3.session.Session().region_name
     if not region:
         _refuse("no Region: set AWS_REGION, or plan for a file with --snapshot")
@@ -198,11 +198,12 @@ def _look(listed: Prices, tag: str, table: str | None) -> tuple[Fleet, Remembere
         _refuse(str(error), _EXIT_FAILED)
     for note in scanned.notes:
         click.echo(f"headroom: {note}", err=True)
-    return scanned.fleet, remembered, clients
+    return scanned, remembered, clients
 
 
-def _plans(fleet: Fleet, remembered: Remembered, tag: str, only: str | None) -> list[GroupPlan]:
-    plans = [one for one in plan_fleet(fleet, remembered.groups, PlanSettings(tag=tag)) if only in (None, one.group)]
+def _plans(scanned: Scanned, remembered: Remembered, tag: str, only: str | None) -> list[GroupPlan]:
+    settings = settings_of(tag, scanned.cover)
+    plans = [one for one in plan_fleet(scanned.fleet, remembered.groups, settings) if only in (None, one.group)]
     if only is not None and not plans:
         _refuse(f"there is no group {only} with the tag {tag}")
     return plans

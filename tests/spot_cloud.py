@@ -86,6 +86,7 @@ class Cloud:
         unhealthy: instances that load balancers do not send work.
         no_checks: instances that have not passed their status checks.
         spot_price: what every pool costs; None for moto's own idea of it.
+        reserved: Reserved Instances, as EC2 has them.
         types: the types that a scan looks at.
         watch: called after each call that may have changed something.
     """
@@ -100,6 +101,7 @@ class Cloud:
         self.no_checks: set[str] = set()
         self.watch: Callable[[], None] | None = None
         self.spot_price: str | None = "0.0300"
+        self.reserved: list[dict[str, Any]] = []
         self.types = ("m5.large", "m5a.large", "m5.xlarge", "t3.large", "m6g.large")
         self._pending: Fault | None = None
         self._launched: dict[str, tuple[str, dict[str, Any]]] = {}
@@ -142,6 +144,8 @@ class Cloud:
         if name == "DescribeInstanceRefreshes":
             group = body["AutoScalingGroupName"]
             return _answer({"InstanceRefreshes": [{"Status": "InProgress"}] if group in self.refreshing else []})
+        if name == "DescribeReservedInstances":
+            return _answer({"ReservedInstances": self.reserved})
         if name == "DescribeSpotPriceHistory" and self.spot_price is not None:
             return _answer({"SpotPriceHistory": self._prices(body)})
         if name == "RunInstances":

@@ -10,9 +10,11 @@ from botocore.parsers import ResponseParserError
 
 from connectors.prices import SpotPrice
 from lambdas.spot.amazon import Clients
+from lambdas.spot.commitments import Reservation
 from lambdas.spot.described import (
     group_of,
     instances_of,
+    reservations_of,
     spot_prices_of,
     types_of,
     user_data_sha256,
@@ -76,6 +78,15 @@ class Describe:
     def launched_instances(self) -> dict[str, Instance]:
         """All instances that the actuators launched."""
         return self._instances({"tag-key": [SWAP_TAG]})
+
+    def running_instances(self) -> dict[str, Instance]:
+        """All running instances of the account."""
+        return self._instances({"instance-state-name": ["running"]})
+
+    def reservations(self) -> list[Reservation]:
+        """The Reserved Instances that are active. EC2 gives them all at once."""
+        answer = self._clients.ec2.describe_reserved_instances(Filters=[{"Name": "state", "Values": ["active"]}])
+        return reservations_of(answer)
 
     def instances(self, ids: Iterable[str]) -> dict[str, Instance]:
         """Those of these instances that exist."""

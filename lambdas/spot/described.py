@@ -8,6 +8,7 @@ from typing import Any
 from connectors.ec2.events import InstanceState
 from connectors.prices import SpotPrice
 from connectors.spot_facts import DEFAULT_PLATFORM, Purchase
+from lambdas.spot.commitments import Reservation
 from lambdas.spot.equivalence import Volume
 from lambdas.spot.fleet import Group, Instance, Member, MetadataOptions, TemplateVersion, TypeFacts
 
@@ -134,6 +135,19 @@ def spot_prices_of(pages: Iterable[Answer]) -> list[SpotPrice]:
         )
         for page in pages
         for one in page["SpotPriceHistory"]
+    ]
+
+
+def reservations_of(answer: Answer) -> list[Reservation]:
+    """The reservations of an answer of DescribeReservedInstances."""
+    return [
+        Reservation(
+            instance_type=one["InstanceType"],
+            platform=one["ProductDescription"].removesuffix(" (Amazon VPC)"),
+            zone=one.get("AvailabilityZone") if one.get("Scope") == "Availability Zone" else None,
+            count=one["InstanceCount"],
+        )
+        for one in answer["ReservedInstances"]
     ]
 
 

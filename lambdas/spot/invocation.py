@@ -6,7 +6,7 @@ succeed goes to the dead-letter queue at once, with the reason beside it.
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -19,11 +19,12 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.actions import MalformedActionError, UnknownActionError
+from connectors.spot_facts import CapacityError, Facts, LaunchRefused, Purchase, encode_facts, facts_id
 from connectors.swap_messages import SwapInstance, encode
 from lambdas.spot.act import Act
 from lambdas.spot.amazon import AmazonError, Clients, Refusal, amazon_error, connect
 from lambdas.spot.describe import Describe
-from lambdas.spot.drive import Driven, Driver
+from lambdas.spot.drive import Driven, Driver, RefusedLaunch
 from lambdas.spot.environment import Environment, read_environment
 from lambdas.spot.fleet import TypeFacts
 from lambdas.spot.journal import JournalCorruptError, JournalStore
@@ -136,6 +137,7 @@ class Actuator:
                 zone=refused.zone,
                 code=refused.code,
             )
+        self.tell(facts for facts in map(self._refusal, driven.refused) if facts is not None)
         for ended in driven.ended:
             self.count(f"Swaps{ended.outcome.title()}")
             self.logger.info(
@@ -157,6 +159,38 @@ class Actuator:
             if driven.error.refusal is Refusal.TRANSIENT or driven.journal.is_open:
                 raise driven.error
             raise UndoneError(str(driven.error)) from driven.error
+
+    def _refusal(self, refused: RefusedLaunch) -> Facts | None:
+        """What a refused launch says of its pool; a quota, and On-Demand capacity, say nothing of it."""
+        option = refused.swap.option
+        if option.purchase is not Purchase.SPOT or refused.code not in tuple(CapacityError) or not refused.zone:
+            return None
+        launch = refused.swap.client_token
+        return LaunchRefused(
+            event_id=facts_id("refused", launch),
+            account=self.environment.account or "",
+            region=self.environment.region,
+            at_ms=self.clock_ms(),
+            instance_type=option.instance_type,
+            zone=refused.zone,
+            error=CapacityError(refused.code),
+            launch=launch,
+        )
+
+    def tell(self, facts: Iterable[Facts]) -> None:
+        """Puts facts on the stream of EC2's events, for the spot job, if there is one."""
+        stream = self.environment.events_stream
+        records = [{"Data": encode_facts(one), "PartitionKey": one.event_id} for one in facts] if stream else []
+        if not records:
+            return
+        try:
+            failed = self.clients.kinesis.put_records(StreamName=stream, Records=records)["FailedRecordCount"]
+        except (ClientError, BotoCoreError) as error:
+            # Facts help the job to judge; no swap waits for them.
+            self.logger.warning("facts_not_sent", records=len(records), error=str(error))
+            return
+        if failed:
+            self.logger.warning("facts_not_sent", records=failed)
 
     def count(self, name: str, value: int = 1) -> None:
         """Counts."""

@@ -55,7 +55,7 @@ class PlanSettings:
     Attributes:
         tag: the tag that puts a group under our care.
         defaults: what a group's tags do not say.
-        covered: On-Demand Instances that a Reserved Instance or a Savings Plan pays for already, and which.
+        covered: On-Demand Instances that are paid for already, and by what.
         free_cover: how many more On-Demand Instances of a type are paid for already.
     """
 

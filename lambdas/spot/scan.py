@@ -3,17 +3,21 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.prices import HourlyPrice, Prices, SpotPrice, read_prices
 from connectors.spot_facts import DEFAULT_PLATFORM
 from lambdas.spot.amazon import amazon_error
+from lambdas.spot.commitments import Cover, cover
 from lambdas.spot.describe import Describe
 from lambdas.spot.fleet import Fleet, Group, Instance, Market, Pool, TemplateVersion, TypeFacts
 from lambdas.spot.group_policy import DEFAULT_TAG, PolicyError, read_policy
+from lambdas.spot.plan import PlanSettings
 
-NO_PRICES = Prices("USD")
+NO_PRICES: Final = Prices("USD")
+NO_COVER: Final = Cover({}, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,7 @@ class Scanned:
     """A fleet, and what could not be asked."""
 
     fleet: Fleet
+    cover: Cover = NO_COVER
     notes: tuple[str, ...] = ()
 
 
@@ -87,7 +92,22 @@ def scan_fleet(
         images=images,
         changing_stacks=changing,
     )
-    return Scanned(fleet, notes)
+    paid, problems = look_for_cover(describe)
+    return Scanned(fleet, paid, (*notes, *problems))
+
+
+def settings_of(tag: str, paid: Cover) -> PlanSettings:
+    """What holds for all groups of a scan."""
+    return PlanSettings(tag=tag, covered=paid.covered, free_cover=paid.free)
+
+
+def look_for_cover(describe: Describe) -> tuple[Cover, tuple[str, ...]]:
+    """What reservations pay for, and why that could not be asked. Without a single reservation it is one call."""
+    try:
+        reservations = describe.reservations()
+        return (cover(reservations, describe.running_instances().values()) if reservations else NO_COVER), ()
+    except (ClientError, BotoCoreError) as error:
+        return NO_COVER, (f"Reserved Instances are not looked at: {amazon_error(error, 'reservations')}",)
 
 
 def combined(

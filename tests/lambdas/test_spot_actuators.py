@@ -123,6 +123,17 @@ def test_raising_the_minimum_turns_spot_back_into_on_demand(aws: Cloud, made: Ac
     assert (aws.spots(), aws.serving(), aws.sizes(), aws.orphans()) == (0, 3, (1, 3, 3), [])
 
 
+def test_reserved_instances_are_used_before_spot(aws: Cloud, made: Actuator) -> None:
+    aws.make_group(size=3, tags={f"{TAG}:MaxPoolPercent": "100"})
+    reserved = {"InstanceType": "m5.large", "ProductDescription": "Linux/UNIX", "Scope": "Region", "InstanceCount": 2}
+    aws.reserved = [reserved]
+    to_spot(aws, made)
+    assert aws.spots() == 1
+    aws.reserved = [reserved | {"InstanceCount": 3}]
+    to_spot(aws, made)
+    assert (aws.spots(), aws.serving(), aws.orphans()) == (0, 3, [])
+
+
 def test_a_market_that_is_given_up_turns_to_on_demand_and_returns_when_it_is_armed(aws: Cloud, made: Actuator) -> None:
     aws.make_group(size=1, tags={f"{TAG}:AllowedTypes": "current"})
     to_spot(aws, made)
