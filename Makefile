@@ -54,6 +54,7 @@ bench-live: $(INSTALLED) ## Measure from the write in Kinesis to the key in Valk
 .PHONY: bench-kinesis
 bench-kinesis: $(INSTALLED) ## Measure how many records a second the Python Kinesis source reads
 	$(BIN)/python -m bench.kinesis_source
+
 .PHONY: infra
 infra: $(CDK_INSTALLED) ## Set up the CDK, which needs Node, in infra/.venv
 
@@ -69,6 +70,10 @@ synth: $(CDK_INSTALLED) packages ## Write CloudFormation templates to infra/cdk.
 .PHONY: policies
 policies: $(INSTALLED) ## Print every policy in the templates
 	@$(BIN)/python -m infra.policies infra/cdk.out
+
+.PHONY: faults-spot
+faults-spot: $(INSTALLED) ## Kill the Spot swap at each of its calls, and count what is left behind
+	$(BIN)/python -m bench.spot.kills
 
 .PHONY: install
 install: $(INSTALLED) ## Only set up
