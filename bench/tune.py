@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 
 from connectors.recordings.files import find_recordings
-from jobs.capacity.reports import Counts
 from jobs.consumption.collect import collect
 from jobs.consumption.recorded import span_ms
 from jobs.consumption.series import SECOND_MS, Consumption, Spans
+from jobs.recorded.reports import Counts
 from jobs.settings import Settings, TableSettings, WindowKind
 from jobs.settings.durations import DAY_MS, MINUTE_MS
 from jobs.tune.cell import Judge
@@ -59,7 +59,8 @@ def measure(name: str, consumption: Consumption, choices: Sequence[Settings]) ->
     decided = sum(cell.suspensions + cell.extensions for cell in cells)
     print(  # noqa: T201 - what it is for
         f"{name}: {len(cells)} cells over {consumption.counts.changes:,} changes "
-        f"({len(consumption.on_time.key):,} sums) in {took_s:.1f} s, {cpu_s:.1f} s of processor time; {decided:,} decisions"
+        f"({len(consumption.on_time.key):,} sums) in {took_s:.1f} s, {cpu_s:.1f} s of processor time; "
+        f"{decided:,} decisions"
     )
 
 

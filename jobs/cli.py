@@ -11,14 +11,21 @@ import click
 from jobs.cache_command import cache
 from jobs.completion_command import completion
 from jobs.config_command import config
+from jobs.doctor_command import doctor
 from jobs.explain.command import explain
 from jobs.generate.command import generate
 from jobs.hot_keys.command import hot_keys
 from jobs.inspect_command import inspect
 from jobs.options import EXIT_FAILED
+from jobs.package.command import package
+from jobs.record_command import record
 from jobs.replay_command import replay
 from jobs.report.command import report
+from jobs.run_command import run
+from jobs.spot_command import spot
 from jobs.tune.command import tune
+from jobs.up_command import up
+from jobs.usage.command import usage
 
 _EXIT_INTERRUPTED: Final = 130
 
@@ -30,19 +37,25 @@ def cli() -> None:
 
     \b
     Examples:
+      headroom up                        the whole loop on this machine, to watch
       headroom generate day.jsonl.gz     make up a recording
       headroom replay day.jsonl.gz       who would have been suspended, when and why
       headroom explain tenant-000221     the evidence behind it
       headroom report                    the same as a page
       headroom tune day.jsonl.gz         what other limits would have done
       headroom inspect day.jsonl.gz      what each record cost
+      headroom usage list                what can be billed from a ledger of it
+      headroom run capacity --config headroom.toml
 
     \b
     Exit status: 0 done, 1 failed, 2 a mistake in the command, a setting or a path, 130 interrupted.
     """  # noqa: D301 - click looks for the character that the escape stands for
 
 
-for command in (replay, explain, report, tune, hot_keys, inspect, generate, config, cache, completion):
+for command in (
+    replay, explain, report, tune, hot_keys, inspect, generate, usage, config, record, run, up, doctor, spot, package,
+    cache, completion,
+):  # fmt: skip
     cli.add_command(command)
 
 
@@ -79,3 +92,7 @@ def _keep_traceback() -> str:
     with tempfile.NamedTemporaryFile("w", prefix="headroom-", suffix=".log", delete=False) as file:
         traceback.print_exc(file=file)
     return file.name
+
+
+if __name__ == "__main__":
+    main()

@@ -13,9 +13,10 @@ from connectors.dynamodb.change import Change, Ignored, Malformed, TableSchema, 
 from connectors.dynamodb.clock import RECORDS_AROUND, is_too_far_ahead, malformed_clock
 from connectors.recordings.chunks import Chunk, read_chunks
 from connectors.recordings.files import RecordingError, RecordingFile
-from jobs.capacity.decoded import expand_chunk
 from jobs.inspect import inspect_line
 from jobs.options import EXIT_FAILED, config_option, open_recordings, open_settings, paths_argument, refuse
+from jobs.recorded.decoded import expand_chunk
+from jobs.recorded.tables import table_schemas
 from jobs.settings import Settings
 
 Outcome = Change | Malformed | Ignored
@@ -63,7 +64,7 @@ def outcomes(file: RecordingFile, settings: Settings) -> Iterator[Outcome]:
 
 
 def _parsed(file: RecordingFile, settings: Settings) -> Iterator[Outcome]:
-    schemas = {name: TableSchema(table.partition_key, table.transactional) for name, table in settings.tables.items()}
+    schemas = table_schemas(settings)
     try:
         for chunk in read_chunks(file):
             yield from _parsed_chunk(chunk, schemas)

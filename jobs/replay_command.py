@@ -1,24 +1,83 @@
 """The command `headroom replay`."""
 
-import json
 import os
-import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import click
 
-from connectors.recordings.files import RecordingError
-from jobs.capacity.replay import replay as run_replay
-from jobs.capacity.results import REPORT_FILE, ResultsError
+from connectors.recordings.files import RecordingError, RecordingFile
+from jobs.capacity.rules import RulesError, read_rules
 from jobs.execution import ExecutionMode, JobFailedError
 from jobs.options import EXIT_FAILED, config_option, open_recordings, open_settings, paths_argument, refuse
-from jobs.replay_view import ReplayProgress, result_json, show_result
 from jobs.report.command import write_report
+from jobs.results import REPORT_FILE, ResultsError
+from jobs.settings import Settings
+
+
+class Job(StrEnum):
+    """The jobs that can be replayed."""
+
+    CAPACITY = "capacity"
+    USAGE = "usage"
+    SPOT = "spot"
+
+
+class Replay(Protocol):
+    """Replays a recording with one job, telling how far it is, and prints what came of it."""
+
+    def __call__(
+        self,
+        files: Sequence[RecordingFile],
+        settings: Settings,
+        out: Path,
+        *,
+        parallelism: int,
+        execution_mode: ExecutionMode,
+    ) -> None:
+        """Leave the result in `out`.
+
+        Raises:
+            ResultsError: `out` cannot be used.
+            JobFailedError: The job failed.
+        """
+
+
+def _replay_of(job: Job, output_format: str, *, quiet: bool) -> Replay:
+    # Imported here: nothing of one job is loaded for another.
+    match job:
+        case Job.CAPACITY:
+            from jobs.capacity.replay_view import replay_and_show as replay_capacity
+
+            return partial(replay_capacity, output_format=output_format, quiet=quiet)
+        case Job.USAGE:
+            from jobs.usage.replay_view import replay_and_show
+        case Job.SPOT:
+            from jobs.spot.replay_view import replay_and_show
+    return replay_and_show
 
 
 @click.command()
 @paths_argument
 @config_option
+@click.option(
+    "--job",
+    type=click.Choice([job.value for job in Job]),
+    default=Job.CAPACITY.value,
+    show_default=True,
+    help="capacity: who would have been suspended; usage: the ledger of what everybody consumed; "
+    "spot: which Spot Instances would have been replaced.",
+)
+@click.option(
+    "--rules",
+    "rules_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Versions of the rules (limits, shadow, lease) that take effect in the middle of the recording.",
+)
 @click.option(
     "--out",
     metavar="DIR",
@@ -54,6 +113,8 @@ from jobs.report.command import write_report
 def replay(
     paths: tuple[Path, ...],
     config_file: Path | None,
+    rules_file: Path | None,
+    job: str,
     out: Path,
     parallelism: int,
     execution_mode: str,
@@ -76,37 +137,48 @@ def replay(
       settings.toml    the settings that held
 
     \b
+    With --job usage DIR gets, beside malformed.jsonl and summary.json:
+      ledger/          Parquet: what each partition key consumed in each minute, each eventID counted once
+      conflicts.jsonl  changes with the eventID of another that says something else
+
+    \b
     Examples:
       headroom replay tests/recordings/conversations.jsonl.gz --config examples/conversations.toml
       headroom replay monday/ tuesday/ --config headroom.toml --out both-days
       headroom replay day.jsonl.gz --html
       headroom replay day.jsonl.gz --quiet --format json | jq .suspensions
+      headroom replay day.jsonl.gz --job usage --config headroom.toml --out usage
+      headroom replay day.jsonl.gz --rules rules.toml
 
     \b
     Exit status: 0 when DIR holds the result, malformed records or not; 1 when the job failed and 2 when the command,
     a setting or a path is wrong, DIR being left as it was.
     """  # noqa: D301 - click looks for the character that the escape stands for
-    settings = open_settings(config_file)
+    if job != Job.CAPACITY and (html or quiet or output_format != "text"):
+        refuse(["--html, --quiet and --format json are for --job capacity"])
+    settings = _with_rules(open_settings(config_file), rules_file)
     files = open_recordings(paths)
     try:
-        with ReplayProgress(files, quiet=quiet) as progress:
-            tally, summary = run_replay(
-                files,
-                settings,
-                out,
-                parallelism=parallelism,
-                execution_mode=ExecutionMode(execution_mode),
-                on_progress=progress.update,
-            )
+        _replay_of(Job(job), output_format, quiet=quiet)(
+            files, settings, out, parallelism=parallelism, execution_mode=ExecutionMode(execution_mode)
+        )
     except ResultsError as error:
         refuse([str(error)])
     except (JobFailedError, RecordingError, OSError) as error:
         refuse([str(error)], EXIT_FAILED)
-    if output_format == "json":
-        sys.stdout.buffer.write((json.dumps(result_json(tally, summary, out), ensure_ascii=False) + "\n").encode())
-    elif not quiet:
-        show_result(tally, summary, settings, out)
     if html:
         page = write_report(out, out / REPORT_FILE)
         if output_format == "text" and not quiet:
             click.echo(f"Report in {page}")
+
+
+def _with_rules(settings: Settings, rules_file: Path | None) -> Settings:
+    """The settings with their file of rules, or with this one; exits where it has mistakes."""
+    if rules_file is not None:
+        rules = settings.rules.model_copy(update={"file": str(rules_file), "stream": None})
+        settings = settings.model_copy(update={"rules": rules})
+    try:
+        read_rules(settings)
+    except RulesError as error:
+        refuse(error.problems)
+    return settings

@@ -7,10 +7,11 @@ from pathlib import Path
 from connectors.dynamodb.fast_path import FastPath
 from connectors.recordings.files import find_recordings
 from jobs.capacity.lane import Lane, LaneSettings
-from jobs.capacity.replay import plan_lanes
-from jobs.capacity.reports import read_report
-from jobs.capacity.results import SETTINGS_FILE, Results
+from jobs.capacity.replay import LINE_FILES, SETTINGS_FILE
+from jobs.recorded.lanes import plan_lanes
+from jobs.recorded.reports import read_report
 from jobs.recorded.tables import table_schemas
+from jobs.results import Results
 from jobs.settings import Settings
 from jobs.settings.render import to_toml
 from tests.oracle import judge
@@ -22,7 +23,7 @@ def keep_result(paths: Sequence[Path], files: Sequence[Sequence[bytes]], setting
     found = find_recordings(paths)
     bounds = LaneSettings(5_000, settings.window.out_of_orderness_ms, settings.decode.future_tolerance_ms)
     [segments] = plan_lanes(found, 1)
-    with Results(out) as results:
+    with Results(out, LINE_FILES) as results:
         for number, action in enumerate(judgement.actions):
             results.add("shadow.jsonl" if settings.shadow else "actions.jsonl", (number,), json.dumps(action))
         for number, line in enumerate(judgement.windows):

@@ -1,27 +1,26 @@
 """A lane: several segments of a recording read by one reader, in the order of their times.
 
-A file holds records in the order in which they arrived, and its progress is the newest time so far in it. The lane
-always reads on where progress is lowest, so files recorded side by side advance together, and what it holds are the
-sums of the steps that are still open in one of them. It does no I/O but through its segments.
+What a lane holds are the sums of the steps that are still open in one of its segments. It does no I/O but through them.
 
 A change is late when it is behind its file's progress by more than the out-of-orderness. What a page of a file knows of
 the progress before it are the times at which the pages began, so at the beginning of a later page a change can pass
 that is late in the file as a whole. None is late that would not be so in one piece.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
-from heapq import heappop, heappush
+from itertools import groupby
 from typing import Final, NamedTuple
 
 from connectors.dynamodb.change import Malformed
-from connectors.dynamodb.clock import is_too_far_ahead, wrong_clock_reason
 from connectors.dynamodb.fast_path import FastPath, WriteCost
-from connectors.recordings.chunks import Chunk
 from connectors.recordings.segments import Segment
-from jobs.capacity.decoded import NO_TIME_MS, Decoded, OpenSegment
-from jobs.capacity.reports import Report, late_line, malformed_line, write_report
+from jobs.recorded.chunk_report import ChunkReport
+from jobs.recorded.decoded import NO_TIME_MS, Decoded, OpenSegment
+from jobs.recorded.distinct import Key, key_digest
+from jobs.recorded.open_segments import OpenSegments
+from jobs.recorded.reports import Report, write_report
 
 # Sums of a key in a step that are held before they are handed on unfinished: about 60 MB of them.
 _MOST_SUMS: Final = 200_000
@@ -29,9 +28,6 @@ _MOST_SUMS: Final = 200_000
 _MOST_KEYS: Final = 200_000
 _KEYS_PER_REPORT: Final = 4096
 _NO_EARLIEST_MS: Final = 1 << 62
-
-Key = tuple[str, str, str]
-"""Table, partition key, type of the partition key."""
 
 
 class LaneRow(NamedTuple):
@@ -50,6 +46,33 @@ class LaneRow(NamedTuple):
     writes: int
     low_water_ms: int
     report: str | None
+
+
+class WindowRow(NamedTuple):
+    """What a lane gives out of whole windows: a key's writes in one window or a part of it, or, as above, a report.
+
+    Attributes:
+        at_ms: The last millisecond of the window.
+        steps: For each step in which the key wrote `PLACE:WCU:WRITES`, with spaces between; the place in the window is
+            0 for its first step.
+        low_water_ms: No row from this one on has an earlier `at_ms`.
+    """
+
+    table_name: str | None
+    partition_key: str | None
+    partition_key_type: str | None
+    at_ms: int
+    wcu: int
+    steps: str | None
+    low_water_ms: int
+    report: str | None
+
+
+class ClosedSums(NamedTuple):
+    """The capacity and writes of each key in some steps, which are told by their numbers, in order."""
+
+    by_step: dict[int, dict[Key, list[int]]]
+    low_water_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +94,7 @@ class Lane:
     """
 
     def __init__(self, segments: Sequence[Segment], fast_path: FastPath, settings: LaneSettings) -> None:
-        self._waiting = sorted(segments, key=_reading_order, reverse=True)
-        self._fast_path = fast_path
+        self._segments = OpenSegments(segments, fast_path)
         self._settings = settings
         self._low_water_ms = NO_TIME_MS
         self._sums: dict[int, dict[Key, list[int]]] = {}  # by the number of the step
@@ -80,31 +102,42 @@ class Lane:
 
     def rows(self) -> Iterator[LaneRow]:
         """A report for each chunk, and the sums of each step once it is over in all segments of the lane."""
-        opened: list[tuple[int, int, OpenSegment]] = []
-        numbered = 0
-        while opened or self._waiting:
-            while self._waiting and (not opened or _start_ms(self._waiting[-1]) <= opened[0][0]):
-                segment = OpenSegment(self._waiting.pop(), self._fast_path)
-                heappush(opened, (segment.progress_ms, numbered, segment))
-                numbered += 1
-            _, number, slowest = heappop(opened)
-            decoded = slowest.next_chunk()
-            if decoded is None:
+        for found in self._read(self._settings.step_ms):
+            if isinstance(found, Report):
+                yield report_row(found, self._low_water_ms)
                 continue
-            report = self._take(slowest, decoded)
-            heappush(opened, (slowest.progress_ms, number, slowest))
-            next_ms = _start_ms(self._waiting[-1]) if self._waiting else opened[0][0]
-            yield from self._closed_sums(min(opened[0][0], next_ms) - self._settings.out_of_orderness_ms)
-            yield self._report_row(report)
-            if len(self._keys) > _MOST_KEYS:
-                yield from self._key_rows()
-        yield from self._sum_rows(sorted(self._sums))
-        yield from self._key_rows()
+            for step, sums in found.by_step.items():
+                yield from step_rows(sums, step, self._settings.step_ms, found.low_water_ms)
 
-    def _take(self, opened: OpenSegment, decoded: Decoded) -> Report:
+    def window_rows(self, window_ms: int) -> Iterator[WindowRow]:
+        """A report for each chunk, and the sums of each window, of whole steps, once it is over in all segments."""
+        steps_in_window = window_ms // self._settings.step_ms
+        for found in self._read(window_ms):
+            if isinstance(found, Report):
+                low_water_ms = self._low_water_ms
+                yield WindowRow(None, None, None, low_water_ms, 0, None, low_water_ms, write_report(found))
+                continue
+            for window, steps in groupby(found.by_step, lambda step: step // steps_in_window):
+                by_place = {step % steps_in_window: found.by_step[step] for step in steps}
+                yield from window_rows(by_place, (window + 1) * window_ms - 1, found.low_water_ms)
+
+    def _read(self, together_ms: int) -> Iterator[Report | ClosedSums]:
+        """A report for each chunk, and the sums of all steps in a time of this length once that is over."""
+        while read := self._segments.next_chunk():
+            report = self._take(*read)
+            low_water_ms = self._segments.lowest_progress_ms() - self._settings.out_of_orderness_ms
+            yield self._closed(self._due(low_water_ms, together_ms))
+            self._low_water_ms = max(self._low_water_ms, low_water_ms)
+            yield report
+            if len(self._keys) > _MOST_KEYS:
+                yield from self._key_reports()
+        yield self._closed(self._sums)
+        yield from self._key_reports()
+
+    def _take(self, opened: OpenSegment[WriteCost], decoded: Decoded[WriteCost]) -> Report:
         report = Report()
         report.counts.read_bytes = decoded.chunk.read_bytes
-        telling = _Telling(opened, decoded.chunk, report)
+        telling = ChunkReport(opened, decoded.chunk, report)
         for document, outcome in decoded.others:
             if isinstance(outcome, Malformed):
                 telling.malformed(outcome.reason, document)
@@ -115,7 +148,7 @@ class Lane:
         return report
 
     def _sum_up(  # noqa: C901 - in smaller functions it would call them once a record
-        self, opened: OpenSegment, decoded: Decoded, telling: "_Telling"
+        self, opened: OpenSegment[WriteCost], decoded: Decoded[WriteCost], telling: ChunkReport
     ) -> None:
         """Put each change to its step. This loop runs once a record, so its common path calls nothing."""
         counts = telling.report.counts
@@ -129,7 +162,9 @@ class Lane:
         for index, cost in enumerate(decoded.costs):
             table, partition_key, partition_key_type, at_ms, wcu, size_mismatch, document = cost
             if at_ms > progress_ms:
-                if at_ms - progress_ms > tolerance_ms and (reason := self._wrong_clock(opened, decoded, index)):
+                if at_ms - progress_ms > tolerance_ms and (
+                    reason := opened.why_not_believed(decoded.costs, index, tolerance_ms)
+                ):
                     telling.malformed(reason, document)
                     refused += 1
                     continue
@@ -140,7 +175,7 @@ class Lane:
                 first_ms = at_ms
             if at_ms < progress_ms - lateness_ms:
                 telling.late(cost, progress_ms - at_ms)
-                self._keys.add(_digest((table, partition_key, partition_key_type)))
+                self._keys.add(key_digest((table, partition_key, partition_key_type)))
                 continue
             step = at_ms // step_ms
             if step != open_step:
@@ -158,85 +193,52 @@ class Lane:
             counts.seen(first_ms, progress_ms if is_newest_of_chunk else _last_ms(decoded.costs, progress_ms))
         opened.progress_ms = progress_ms
 
-    def _wrong_clock(self, opened: OpenSegment, decoded: Decoded, index: int) -> str | None:
-        """Why a time that jumps ahead is not believed, None where it is."""
-        at_ms = decoded.costs[index].at_ms
-        if is_too_far_ahead(at_ms, opened.following_ms(decoded.costs, index), self._settings.future_tolerance_ms):
-            return wrong_clock_reason(at_ms)
-        return None
+    def _due(self, low_water_ms: int, together_ms: int) -> Iterable[int]:
+        """The steps in what ends at the low-water mark or before; all steps where too many sums are held."""
+        if sum(map(len, self._sums.values())) > _MOST_SUMS:
+            return self._sums
+        steps_together = together_ms // self._settings.step_ms
+        return [step for step in self._sums if (step // steps_together + 1) * together_ms <= low_water_ms]
 
-    def _closed_sums(self, low_water_ms: int) -> Iterator[LaneRow]:
-        """The sums of the steps that end at the low-water mark or before; all sums where too many are held."""
-        step_ms = self._settings.step_ms
-        held = sum(map(len, self._sums.values()))
-        due = [step for step in self._sums if (step + 1) * step_ms <= low_water_ms or held > _MOST_SUMS]
-        yield from self._sum_rows(sorted(due))
-        self._low_water_ms = max(self._low_water_ms, low_water_ms)
+    def _closed(self, steps: Iterable[int]) -> ClosedSums:
+        closed = {step: self._sums.pop(step) for step in sorted(steps)}
+        for sums in closed.values():
+            self._keys.update(map(key_digest, sums))
+        return ClosedSums(closed, self._low_water_ms)
 
-    def _sum_rows(self, steps: Iterable[int]) -> Iterator[LaneRow]:
-        for step in steps:
-            at_ms = (step + 1) * self._settings.step_ms - 1
-            for key, (wcu, writes) in self._sums.pop(step).items():
-                self._keys.add(_digest(key))
-                yield LaneRow(*key, at_ms, wcu, writes, self._low_water_ms, None)
-
-    def _key_rows(self) -> Iterator[LaneRow]:
+    def _key_reports(self) -> Iterator[Report]:
         keys = sorted(self._keys)
         self._keys.clear()
         for start in range(0, len(keys), _KEYS_PER_REPORT):
-            yield self._report_row(Report(keys=keys[start : start + _KEYS_PER_REPORT]))
-
-    def _report_row(self, report: Report) -> LaneRow:
-        return LaneRow(None, None, None, self._low_water_ms, 0, 0, self._low_water_ms, write_report(report))
+            yield Report(keys=keys[start : start + _KEYS_PER_REPORT])
 
 
-class _Telling:
-    """Tells in a chunk's report what counts for nothing in it, and where that stands."""
+def step_rows(sums: Mapping[Key, Sequence[int]], step: int, step_ms: int, low_water_ms: int) -> Iterator[LaneRow]:
+    """The rows of one step: capacity and writes of each key."""
+    at_ms = (step + 1) * step_ms - 1
+    for key, (wcu, writes) in sums.items():
+        yield LaneRow(*key, at_ms, wcu, writes, low_water_ms, None)
 
-    def __init__(self, opened: OpenSegment, chunk: Chunk, report: Report) -> None:
-        self.report = report
-        self._opened = opened
-        self._chunk = chunk
-        self._places: Sequence[int] | None = None
 
-    def malformed(self, reason: str, document: int) -> None:
-        """A record that is none."""
-        self._add_malformed(reason, self._position(document), self._chunk.documents[document])
+def report_row(report: Report, low_water_ms: int) -> LaneRow:
+    """The row of a report."""
+    return LaneRow(None, None, None, low_water_ms, 0, 0, low_water_ms, write_report(report))
 
-    def late(self, cost: WriteCost, behind_ms: int) -> None:
-        """A change that is late by so much."""
-        self.report.counts.late += 1
-        self.report.late.append(late_line(cost, behind_ms, self._position(cost.document)))
 
-    def fault(self) -> None:
-        """What is wrong with the file after the chunk, if anything is."""
-        fault = self._chunk.fault
-        if fault is not None:
-            self._add_malformed(fault.reason, self._opened.position(self._chunk, fault.place), fault.record)
-
-    def _add_malformed(self, reason: str, position: dict[str, str | int], record: bytes) -> None:
-        self.report.counts.malformed += 1
-        self.report.malformed.append(malformed_line(reason, position, record))
-
-    def _position(self, document: int) -> dict[str, str | int]:
-        if self._places is None:
-            self._places = self._chunk.places()
-        return self._opened.position(self._chunk, self._places[document])
+def window_rows(
+    by_place: Mapping[int, Mapping[Key, Sequence[int]]], at_ms: int, low_water_ms: int
+) -> Iterator[WindowRow]:
+    """The rows of one window: of each key what it consumed in all these steps, which are told by their places."""
+    total_wcu: defaultdict[Key, int] = defaultdict(int)
+    steps: defaultdict[Key, list[str]] = defaultdict(list)
+    for place, sums in by_place.items():
+        for key, (wcu, writes) in sums.items():
+            total_wcu[key] += wcu
+            steps[key].append(f"{place}:{wcu}:{writes}")
+    for key, wcu in total_wcu.items():
+        yield WindowRow(*key, at_ms, wcu, " ".join(steps[key]), low_water_ms, None)
 
 
 def _last_ms(costs: Sequence[WriteCost], newest_ms: int) -> int:
     """The last time of changes that are no newer than all before them; later ones were refused."""
     return max(cost.at_ms for cost in costs if cost.at_ms <= newest_ms)
-
-
-def _start_ms(segment: Segment) -> int:
-    return segment.first_ms or NO_TIME_MS
-
-
-def _reading_order(segment: Segment) -> tuple[int, str, int]:
-    return _start_ms(segment), segment.file.path, segment.start_byte
-
-
-def _digest(key: Key) -> bytes:
-    """Eight bytes that stand for a key; two of a million keys share them once in 37 million recordings."""
-    return blake2b("\0".join(key).encode(), digest_size=8).digest()

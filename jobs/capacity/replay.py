@@ -9,33 +9,18 @@ import msgspec
 
 from connectors.actions import decode
 from connectors.recordings.files import RecordingFile
-from connectors.recordings.segments import Segment, plan_segments
-from jobs.capacity.decoded import first_time_ms
-from jobs.capacity.outcomes import OutcomeKind
-from jobs.capacity.reports import read_report
-from jobs.capacity.results import SETTINGS_FILE, Results
+from jobs.capacity.outcomes import SHADOWS, OutcomeKind
+from jobs.capacity.rules import uses_rules
 from jobs.capacity.tally import Tally
 from jobs.execution import ExecutionMode
+from jobs.recorded.lanes import plan_lanes
+from jobs.recorded.reports import read_report
+from jobs.results import Results
 from jobs.settings import Settings
 from jobs.settings.render import to_toml
 
-_LONGEST_RUN: Final = 8
-_LEAST_ROUNDS: Final = 8
-
-
-def plan_lanes(files: Sequence[RecordingFile], parallelism: int) -> list[list[Segment]]:
-    """The segments of all files dealt out in the order of their times, a lane for each subtask.
-
-    A long recording is dealt in runs of segments: where most of a step is read in one lane, its sums are handed on once
-    and not by every lane. What is found is the same.
-    """
-    segments = [segment for file in files for segment in plan_segments(file, first_time_ms)]
-    segments.sort(key=lambda segment: (segment.first_ms or 0, segment.file.path, segment.start_byte))
-    run = min(_LONGEST_RUN, max(1, len(segments) // (parallelism * _LEAST_ROUNDS)))
-    return [
-        [segment for number, segment in enumerate(segments) if number // run % parallelism == lane]
-        for lane in range(parallelism)
-    ]
+SETTINGS_FILE: Final = "settings.toml"
+LINE_FILES: Final = ("actions.jsonl", "shadow.jsonl", "windows.jsonl", "malformed.jsonl", "late.jsonl", SETTINGS_FILE)
 
 
 def replay(
@@ -64,14 +49,15 @@ def replay(
     # PyFlink takes most of a second to load, which a mistake in a path or a setting need not wait for.
     from pyflink.table.expressions import col, concat
 
-    from jobs.capacity.job import build, recorded_source
+    from jobs.capacity.job import build
+    from jobs.capacity.recorded_stream import recorded_stream
     from jobs.runtime import collect_lines, local_environment
 
     started_s = monotonic()
     tally = Tally()
-    with Results(out) as results:
+    with Results(out, LINE_FILES) as results:
         environment = local_environment(parallelism=parallelism, execution_mode=execution_mode)
-        decoded = recorded_source(environment, plan_lanes(files, parallelism), settings)
+        decoded = recorded_stream(environment, plan_lanes(files, parallelism), settings)
         outcomes = build(environment, decoded, settings)
         lines = outcomes.select(concat(col("kind"), " ", col("line")))
         for batch in collect_lines(environment, lines, "headroom replay"):
@@ -101,11 +87,12 @@ def _sort_out(kind: OutcomeKind, line: str, results: Results, tally: Tally, sett
             tally.add_window(fields)
             order = (fields["step_end_ms"], fields["table"], fields["partition_key"], fields["window_start_ms"])
             results.add("windows.jsonl", order, line)
-        case OutcomeKind.SUSPENDED | OutcomeKind.EXTENDED:
+        case _:
             action = decode(line.encode())
             tally.add_action(kind, action)
             order = (action.issued_at_ms, action.table, action.partition_key, action.partition_key_type)
-            results.add("shadow.jsonl" if settings.shadow else "actions.jsonl", order, line)
+            is_shadow = kind in SHADOWS or (settings.shadow and not uses_rules(settings))
+            results.add("shadow.jsonl" if is_shadow else "actions.jsonl", order, line)
 
 
 def _keep(results: Results, file: str, lines: Sequence[dict[str, Any]]) -> None:

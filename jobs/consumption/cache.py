@@ -20,8 +20,8 @@ from typing import Any, Final
 import numpy as np
 
 from connectors.recordings.files import RecordingError, RecordingFile
-from jobs.capacity.reports import Counts
 from jobs.consumption.series import Consumption, Numbers, Spans
+from jobs.recorded.reports import Counts
 from jobs.settings import Settings
 
 _FORMAT: Final = 1

@@ -17,9 +17,9 @@ from connectors.dynamodb.fast_path import FastPath
 from connectors.recordings.files import RecordingError, RecordingFile
 from connectors.recordings.segments import PAGE_BYTES, Segment
 from jobs.capacity.lane import Key, Lane, LaneSettings
-from jobs.capacity.replay import plan_lanes
-from jobs.capacity.reports import Counts, Report, read_report
 from jobs.consumption.series import Consumption, Numbers, Spans
+from jobs.recorded.lanes import plan_lanes
+from jobs.recorded.reports import Counts, Report, read_report
 from jobs.recorded.tables import table_schemas
 from jobs.settings import Settings, WeighImages
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.capacity.lane import Key
-from jobs.capacity.reports import Counts
+from jobs.recorded.reports import Counts
 
 Numbers = NDArray[np.int64]
 

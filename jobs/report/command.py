@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from jobs.capacity.kept import KeptResultError, open_result
-from jobs.capacity.results import REPORT_FILE
 from jobs.consumption.recorded import read_consumption
 from jobs.options import EXIT_FAILED, cache_option, recording_option, refuse
 from jobs.report.page import report_page
+from jobs.results import REPORT_FILE
 
 
 @click.command()

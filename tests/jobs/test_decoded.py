@@ -5,11 +5,11 @@ import pytest
 
 from connectors.dynamodb.change import Malformed, TableSchema
 from connectors.dynamodb.clock import RECORDS_AROUND
-from connectors.dynamodb.fast_path import FastPath
+from connectors.dynamodb.fast_path import FastPath, WriteCost
 from connectors.recordings import files as recording_files
 from connectors.recordings.chunks import Chunk
 from connectors.recordings.segments import Segment
-from jobs.capacity.decoded import OpenSegment, decode_chunk, expand_chunk, first_time_ms
+from jobs.recorded.decoded import OpenSegment, decode_chunk, expand_chunk, first_time_ms
 from tests.connectors.recorded import FORMS, described, lambda_event, record, store
 
 AT_MS = 1_763_000_000_000
@@ -100,12 +100,12 @@ def test_too_few_times_near_the_beginning_tell_nothing() -> None:
     assert first_time_ms([chunk(wrong), *[junk] * 2]) == AT_MS
 
 
-def opened(path: Path, content: Sequence[bytes], **fields: int) -> OpenSegment:
+def opened(path: Path, content: Sequence[bytes], **fields: int) -> OpenSegment[WriteCost]:
     store(path, FORMS["lines"](content))
     return OpenSegment(Segment(described(path), **fields), FAST_PATH)
 
 
-def all_chunks(segment: OpenSegment) -> list[bytes]:
+def all_chunks(segment: OpenSegment[WriteCost]) -> list[bytes]:
     found = []
     while decoded := segment.next_chunk():
         found += decoded.chunk.documents

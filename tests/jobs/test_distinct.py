@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.capacity import distinct
-from jobs.capacity.distinct import DIGEST_BYTES, DistinctDigests
+from jobs.recorded import distinct
+from jobs.recorded.distinct import DIGEST_BYTES, DistinctDigests
 
 digests = st.lists(st.integers(0, 40).map(lambda number: number.to_bytes(DIGEST_BYTES, "big")))
 

@@ -19,10 +19,10 @@ from connectors.recordings.files import find_recordings
 from connectors.recordings.segments import Segment
 from jobs import inspect_command
 from jobs.capacity.lane import Lane, LaneSettings
-from jobs.capacity.reports import Counts, read_report
 from jobs.generate import Profile, records
 from jobs.generate.malformed import MalformedKind
 from jobs.inspect_command import inspect, outcomes
+from jobs.recorded.reports import Counts, read_report
 from jobs.settings import DecodeSettings, Settings, TableSettings, WindowSettings
 from tests.connectors.recorded import FORMS, change, lambda_event, pretty, record, store, written
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from jobs.capacity.results import LINE_FILES, SUMMARY_FILE, Results, ResultsError
+from jobs.capacity.replay import LINE_FILES
+from jobs.results import SUMMARY_FILE, Results, ResultsError
 
 SUMMARY = {"events": 3, "wall_s": 1.5}
 
 
 def publish(out: Path, *lines: tuple[str, tuple[int | str, ...], str], summary: dict[str, Any] | None = None) -> None:
-    with Results(out) as results:
+    with Results(out, LINE_FILES) as results:
         for line in lines:
             results.add(*line)
         results.publish(summary or SUMMARY)
@@ -91,7 +92,7 @@ def test_a_relative_directory_is_where_it_was_when_it_was_named(
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
-    with Results(Path("out")) as results:
+    with Results(Path("out"), LINE_FILES) as results:
         monkeypatch.chdir(tmp_path / "elsewhere")
         results.publish(SUMMARY)
     assert names(tmp_path) == ["elsewhere", "out"]
@@ -147,7 +148,7 @@ def test_an_interruption_leaves_an_earlier_result_as_it_was(
     out = tmp_path / "out"
     publish(out, ("late.jsonl", (1,), "old"))
     before = content(out)
-    with monkeypatch.context() as patched, pytest.raises(Interrupted), Results(out) as results:
+    with monkeypatch.context() as patched, pytest.raises(Interrupted), Results(out, LINE_FILES) as results:
         interrupt(results, patched)
     assert content(out) == before
     assert names(tmp_path) == ["out"]
@@ -158,14 +159,14 @@ def test_an_interruption_when_all_is_in_place_leaves_the_new_result(
 ) -> None:
     out = tmp_path / "out"
     publish(out, ("late.jsonl", (1,), "old"))
-    with monkeypatch.context() as patched, pytest.raises(Interrupted), Results(out) as results:
+    with monkeypatch.context() as patched, pytest.raises(Interrupted), Results(out, LINE_FILES) as results:
         break_at_rename(1, after=True)(results, patched)
     assert content(out)["late.jsonl"] == b""
     assert names(tmp_path) == ["out"]
 
 
 def test_an_interruption_before_the_first_result_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(Interrupted), Results(tmp_path / "out"):
+    with pytest.raises(Interrupted), Results(tmp_path / "out", LINE_FILES):
         raise Interrupted
     assert names(tmp_path) == []
 
@@ -179,13 +180,16 @@ def refusal(out: Path) -> str:
 def test_a_directory_with_other_files_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "actions.jsonl").write_text("")
-    assert refusal(tmp_path) == f"{tmp_path}: holds 'notes.txt', which no replay wrote; name a directory of its own"
+    assert (
+        refusal(tmp_path)
+        == f"{tmp_path}: holds 'notes.txt', which no replay of this job wrote; name a directory of its own"
+    )
     assert names(tmp_path) == ["actions.jsonl", "notes.txt"]
 
 
 def test_other_files_that_come_while_it_runs_are_left_alone_too(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with Results(out) as results:
+    with Results(out, LINE_FILES) as results:
         out.mkdir()
         (out / "notes.txt").write_text("mine")
         with pytest.raises(ResultsError, match=r"notes\.txt"):
@@ -221,7 +225,7 @@ def test_a_full_disk_is_told_and_costs_no_earlier_result(tmp_path: Path) -> None
     out = tmp_path / "out"
     publish(out, ("late.jsonl", (1,), "old"))
     before = content(out)
-    with Results(out) as results:
+    with Results(out, LINE_FILES) as results:
         results._lines.execute("PRAGMA max_page_count = 20")
         with pytest.raises(ResultsError, match="out: cannot be written: database or disk is full"):
             add_many(results)

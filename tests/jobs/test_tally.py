@@ -8,7 +8,8 @@ from connectors.actions import Evidence, SuspendAction
 from connectors.dynamodb.fast_path import WriteCost
 from jobs.capacity import tally as tally_module
 from jobs.capacity.outcomes import OutcomeKind
-from jobs.capacity.reports import (
+from jobs.capacity.tally import Peak, Tally
+from jobs.recorded.reports import (
     KEPT_OF_RECORD_BYTES,
     Counts,
     Report,
@@ -17,7 +18,6 @@ from jobs.capacity.reports import (
     read_report,
     write_report,
 )
-from jobs.capacity.tally import Peak, Tally
 
 SUMMARY_NAMES = [
     "events",
