@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 SUMMARY_FILE: Final = "summary.json"
+SETTINGS_FILE: Final = "settings.toml"
 REPORT_FILE: Final = "report.html"
 """Not written here, but it may be in the directory, and goes with the result that it is of."""
 _MOST_SORT_FIELDS: Final = 4

@@ -7,11 +7,11 @@ from pathlib import Path
 from connectors.dynamodb.fast_path import FastPath
 from connectors.recordings.files import find_recordings
 from jobs.capacity.lane import Lane, LaneSettings
-from jobs.capacity.replay import LINE_FILES, SETTINGS_FILE
+from jobs.capacity.replay import LINE_FILES
 from jobs.recorded.lanes import plan_lanes
 from jobs.recorded.reports import read_report
 from jobs.recorded.tables import table_schemas
-from jobs.results import Results
+from jobs.results import SETTINGS_FILE, Results
 from jobs.settings import Settings
 from jobs.settings.render import to_toml
 from tests.oracle import judge

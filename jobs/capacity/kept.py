@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from connectors.recordings.files import RecordingError, RecordingFile, find_recordings
-from jobs.capacity.replay import SETTINGS_FILE
-from jobs.results import SUMMARY_FILE
+from jobs.results import SETTINGS_FILE, SUMMARY_FILE
 from jobs.settings import Settings, SettingsError, load_settings
 
 
