@@ -16,8 +16,9 @@ import numpy as np
 from connectors.dynamodb.fast_path import FastPath
 from connectors.recordings.files import RecordingError, RecordingFile
 from connectors.recordings.segments import PAGE_BYTES, Segment
-from jobs.capacity.lane import Key, Lane, LaneSettings
+from jobs.capacity.lane import Lane, LaneSettings
 from jobs.consumption.series import Consumption, Numbers, Spans
+from jobs.recorded.distinct import Key
 from jobs.recorded.lanes import plan_lanes
 from jobs.recorded.reports import Counts, Report, read_report
 from jobs.recorded.tables import table_schemas

@@ -8,7 +8,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.capacity.lane import Key
+from jobs.recorded.distinct import Key
 from jobs.recorded.reports import Counts
 
 Numbers = NDArray[np.int64]

@@ -14,8 +14,8 @@ from connectors.dynamodb.change import Change, TableSchema, parse_change
 from connectors.recordings.envelopes import expand
 from connectors.recordings.files import RecordingFile
 from connectors.recordings.segments import plan_segments
-from jobs.capacity.lane import Key
 from jobs.recorded.decoded import first_time_ms
+from jobs.recorded.distinct import Key
 from jobs.recorded.tables import table_schemas
 from jobs.settings import Settings
 

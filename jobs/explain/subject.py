@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.capacity.lane import Key
+from jobs.recorded.distinct import Key
 from jobs.report.decisions import Decision
 
 _ID_OR_ITS_BEGINNING: Final = re.compile(r"[0-9a-f]{6,32}")

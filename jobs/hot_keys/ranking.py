@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from jobs.capacity.lane import Key
 from jobs.consumption.series import SECOND_MS, Consumption, Numbers, firsts
+from jobs.recorded.distinct import Key
 
 PARTITION_WCU_PER_S: Final = 1_000
 """What one partition takes. Source:

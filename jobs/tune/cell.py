@@ -13,13 +13,13 @@ from statistics import median
 import numpy as np
 
 from connectors.actions import SuspendAction
-from jobs.capacity.lane import Key
 from jobs.capacity.limits import Limit, Limits
 from jobs.capacity.outcomes import OutcomeKind
 from jobs.capacity.policy import DecisionKind, LeaseState, WindowTotal, decide
 from jobs.capacity.tally import Tally
 from jobs.consumption.series import SECOND_MS, Consumption, Numbers, Spans
 from jobs.consumption.windows import window_start_ms, window_totals
+from jobs.recorded.distinct import Key
 from jobs.settings import Settings, WindowSettings
 
 
