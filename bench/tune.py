@@ -59,7 +59,8 @@ def measure(name: str, consumption: Consumption, choices: Sequence[Settings]) ->
     decided = sum(cell.suspensions + cell.extensions for cell in cells)
     print(  # noqa: T201 - what it is for
         f"{name}: {len(cells)} cells over {consumption.counts.changes:,} changes "
-        f"({len(consumption.on_time.key):,} sums) in {took_s:.1f} s, {cpu_s:.1f} s of processor time; {decided:,} decisions"
+        f"({len(consumption.on_time.key):,} sums) in {took_s:.1f} s, {cpu_s:.1f} s of processor time; "
+        f"{decided:,} decisions"
     )
 
 

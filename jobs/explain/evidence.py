@@ -76,7 +76,7 @@ def look(subject: Subject, step_end_ms: int, consumption: Consumption, result: K
     window = result.settings.window
     start_ms = window_start_ms(window, step_end_ms)
     spans = _of_key(subject, consumption).within(start_ms, step_end_ms)
-    limit = Limits(result.settings.limits).limit_for(subject.key[0], subject.key[1])
+    limit = _limit(subject, result)
     found = Look(
         window_start_ms=start_ms,
         window_end_ms=start_ms + window.size_ms,
@@ -90,6 +90,14 @@ def look(subject: Subject, step_end_ms: int, consumption: Consumption, result: K
     if subject.decision is not None:
         _require_same(subject.decision.action["evidence"], found, result)
     return found
+
+
+def _limit(subject: Subject, result: KeptResult) -> Limit:
+    """The limit that the decision went by, which can be that of another version of the rules than the settings have."""
+    if subject.decision is None:
+        return Limits(result.settings.limits).limit_for(subject.key[0], subject.key[1])
+    evidence = subject.decision.action["evidence"]
+    return Limit(evidence["limit_wcu"], None, evidence["rule"])
 
 
 def _of_key(subject: Subject, consumption: Consumption) -> Spans:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from jobs.capacity.rules import uses_rules
 from jobs.consumption.recorded import read_consumption
 from jobs.options import cache_option, config_option, open_recordings, open_settings, paths_argument, refuse
 from jobs.settings import Settings
@@ -106,6 +107,10 @@ def tune(
     """  # noqa: D301 - click looks for the character that the escape stands for
     _refuse_ledgers(paths)
     settings = open_settings(config_file)
+    if uses_rules(settings):
+        refuse(
+            ["rules: tune compares limits that hold for all of a recording; give settings without rules that change"]
+        )
     choices = _combinations(settings, Axes(**axes))
     consumption = read_consumption(open_recordings(paths), settings, [settings, *choices], use_cache=use_cache)
     judge = Judge(consumption)
