@@ -47,13 +47,11 @@ class Replay(Protocol):
         """
 
 
-def _replay_of(job: Job, output_format: str, *, quiet: bool) -> Replay:
+def _replay_of(job: Job) -> Replay:
     # Imported here: nothing of one job is loaded for another.
     match job:
         case Job.CAPACITY:
-            from jobs.capacity.replay_view import replay_and_show as replay_capacity
-
-            return partial(replay_capacity, output_format=output_format, quiet=quiet)
+            from jobs.capacity.replay_view import replay_and_show
         case Job.USAGE:
             from jobs.usage.replay_view import replay_and_show
         case Job.SPOT:

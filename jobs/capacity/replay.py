@@ -16,7 +16,7 @@ from jobs.capacity.tally import Tally
 from jobs.execution import ExecutionMode
 from jobs.recorded.lanes import plan_lanes
 from jobs.recorded.reports import read_report
-from jobs.results import SETTINGS_FILE, Results
+from jobs.results import Results
 from jobs.settings import Settings
 from jobs.settings.render import to_toml
 

@@ -11,7 +11,6 @@ from jobs.capacity.result_files import REPORT_FILE
 from jobs.consumption.recorded import read_consumption
 from jobs.options import EXIT_FAILED, cache_option, recording_option, refuse
 from jobs.report.page import report_page
-from jobs.results import REPORT_FILE
 
 
 @click.command()
