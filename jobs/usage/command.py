@@ -334,7 +334,8 @@ def _prices(path: Path | None) -> Any:
 
 
 def _consumed(path: Path | None, cloudwatch: bool, ledger: Any, values: Mapping[str, Any]) -> Any:
-    from jobs.usage.consumed import fetch_consumed, read_consumed
+    from connectors.cloudwatch import CloudWatchError, fetch_consumed
+    from jobs.usage.consumed import ConsumedCapacity, read_consumed
 
     if path is not None:
         return _told(lambda: read_consumed(_text(path), str(path)))
@@ -346,7 +347,11 @@ def _consumed(path: Path | None, cloudwatch: bool, ledger: Any, values: Mapping[
 
     tables = sorted({file.table for file in ledger.files.values()})
     client = boto3.client("cloudwatch")
-    return _told(lambda: fetch_consumed(client, tables, values["first_date"], values["last_date"]), EXIT_FAILED)
+    try:
+        figures = fetch_consumed(client, tables, values["first_date"], values["last_date"])
+    except CloudWatchError as error:
+        refuse([str(error)], EXIT_FAILED)
+    return [ConsumedCapacity(*figure) for figure in figures]
 
 
 def _text(path: Path) -> str:

@@ -130,6 +130,14 @@ def test_without_a_file_all_settings_are_the_defaults() -> None:
         "limits": {"default_wcu": 6_000, "warn_ratio": Decimal("0.8"), "rules": ()},
         "lease": {"steps_ms": (120_000, 300_000, 600_000), "decay_ms": 3_600_000},
         "decode": {"weigh_images": "when_needed", "future_tolerance_ms": 3_600_000},
+        "usage": {
+            "horizon_ms": 86_400_000,
+            "sink": "parquet",
+            "ledger": "headroom-ledger",
+            "delivery_stream": "headroom-usage",
+            "file_span_ms": 900_000,
+            "buckets": 4,
+        },
         "tables": {},
     }
 
@@ -407,7 +415,7 @@ def test_a_refused_value_is_held_against_nothing() -> None:
         ("decay = 1", "did you mean lease.decay?"),
         (f"{RULE}wcu = 1\nexemptt = true", "did you mean limits.rules[0].exempt?"),
         ("tables.a.sort = 1", "known here are partition_key, transactional"),
-        ("zzz = 1", "known here are shadow, window, limits, lease, decode, tables"),
+        ("zzz = 1", "known here are shadow, window, limits, lease, decode, usage, tables"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(toml: str, suggestion: str) -> None:
@@ -648,8 +656,22 @@ def test_what_is_written_marks_the_defaults_and_only_them() -> None:
 
 def test_every_setting_is_either_given_or_left() -> None:
     nothing, some = settings(""), settings('[window]\nsize = "2m"\n' + RULE + "wcu = 5\n[tables.a]\n")
-    assert (count_given(nothing), count_left_at_default(nothing)) == (0, 11)
-    assert (count_given(some), count_left_at_default(some)) == (3, 10)
+    assert (count_given(nothing), count_left_at_default(nothing)) == (0, 17)
+    assert (count_given(some), count_left_at_default(some)) == (3, 16)
+
+
+# The usage ledger
+
+
+@pytest.mark.parametrize("span", ["1m", "15m", "1h"])
+def test_a_span_of_files_divides_an_hour_into_whole_minutes(span: str) -> None:
+    assert settings(f'[usage]\nfile_span = "{span}"').usage.file_span_ms
+
+
+@pytest.mark.parametrize("span", ["7m", "90s"])
+def test_any_other_span_of_files_is_refused(span: str) -> None:
+    with pytest.raises(SettingsError, match="does not divide an hour"):
+        settings(f'[usage]\nfile_span = "{span}"')
 
 
 # Documentation
