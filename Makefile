@@ -11,7 +11,7 @@ INSTALLED := .venv/.installed
 
 .PHONY: help
 help: ## Explain the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: replay
 replay: $(INSTALLED) ## Set up, and replay the recording that ships with the project
@@ -20,6 +20,14 @@ replay: $(INSTALLED) ## Set up, and replay the recording that ships with the pro
 .PHONY: test
 test: $(INSTALLED) ## Set up, and run all tests
 	$(BIN)/pytest
+
+.PHONY: faults
+faults: $(INSTALLED) ## Kill, cut and refuse everything on real servers, and write docs/reliability.md (some minutes)
+	$(BIN)/python -m tests.faults
+
+.PHONY: test-containers
+test-containers: $(INSTALLED) ## The loop's tests on containers of Valkey and an AWS emulator (needs Docker, else skips)
+	HEADROOM_CONTAINERS=1 $(BIN)/pytest -rs tests/containers
 
 .PHONY: check
 check: $(INSTALLED) ## Lint, formatting and strict types
@@ -34,6 +42,13 @@ bench: $(INSTALLED) ## Measure replay beside other engines, on 2 million records
 .PHONY: bench-usage
 bench-usage: $(INSTALLED) ## Measure the usage ledger: building it, its size, and its meters on a month
 	$(BIN)/python -m bench.usage
+.PHONY: bench-live
+bench-live: $(INSTALLED) ## Measure from the write in Kinesis to the key in Valkey, and each part of the way
+	$(BIN)/python -m bench.live
+
+.PHONY: bench-kinesis
+bench-kinesis: $(INSTALLED) ## Measure how many records a second the Python Kinesis source reads
+	$(BIN)/python -m bench.kinesis_source
 
 .PHONY: install
 install: $(INSTALLED) ## Only set up

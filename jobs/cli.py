@@ -9,10 +9,15 @@ from typing import Final
 import click
 
 from jobs.config_command import config
+from jobs.doctor_command import doctor
 from jobs.generate.command import generate
 from jobs.inspect_command import inspect
 from jobs.options import EXIT_FAILED
+from jobs.record_command import record
 from jobs.replay_command import replay
+from jobs.run_command import run
+from jobs.spot_command import spot
+from jobs.up_command import up
 from jobs.usage.command import usage
 
 _EXIT_INTERRUPTED: Final = 130
@@ -25,17 +30,19 @@ def cli() -> None:
 
     \b
     Examples:
+      headroom up                        the whole loop on this machine, to watch
       headroom generate day.jsonl.gz     make up a recording
       headroom replay day.jsonl.gz       who would have been suspended, when and why
       headroom inspect day.jsonl.gz      what each record cost
       headroom usage list                what can be billed from a ledger of it
+      headroom run capacity --config headroom.toml
 
     \b
     Exit status: 0 done, 1 failed, 2 a mistake in the command, a setting or a path, 130 interrupted.
     """  # noqa: D301 - click looks for the character that the escape stands for
 
 
-for command in (replay, inspect, generate, usage, config):
+for command in (replay, inspect, generate, usage, config, record, run, up, doctor, spot):
     cli.add_command(command)
 
 
@@ -72,3 +79,7 @@ def _keep_traceback() -> str:
     with tempfile.NamedTemporaryFile("w", prefix="headroom-", suffix=".log", delete=False) as file:
         traceback.print_exc(file=file)
     return file.name
+
+
+if __name__ == "__main__":
+    main()

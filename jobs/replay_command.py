@@ -20,6 +20,7 @@ class Job(StrEnum):
 
     CAPACITY = "capacity"
     USAGE = "usage"
+    SPOT = "spot"
 
 
 class Replay(Protocol):
@@ -49,6 +50,8 @@ def _replay_of(job: Job) -> Replay:
             from jobs.capacity.replay_view import replay_and_show
         case Job.USAGE:
             from jobs.usage.replay_view import replay_and_show
+        case Job.SPOT:
+            from jobs.spot.replay_view import replay_and_show
     return replay_and_show
 
 
@@ -60,7 +63,8 @@ def _replay_of(job: Job) -> Replay:
     type=click.Choice([job.value for job in Job]),
     default=Job.CAPACITY.value,
     show_default=True,
-    help="capacity: who would have been suspended; usage: the ledger of what everybody consumed.",
+    help="capacity: who would have been suspended; usage: the ledger of what everybody consumed; "
+    "spot: which Spot Instances would have been replaced.",
 )
 @click.option(
     "--out",

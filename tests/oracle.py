@@ -185,7 +185,7 @@ def matches(pattern: str, text: str) -> bool:
 
 
 def act(near: Iterable[tuple[StepEnd, Line, str]], settings: Settings) -> list[Line]:
-    steps_ms, step_ms = settings.lease.steps_ms, settings.window.step_ms
+    steps_ms = settings.lease.steps_ms
     leases: dict[tuple[str, str, str], tuple[int, int, int, int]] = {}
     actions = []
     for (now_ms, *key, window_start_ms), line, rule in near:
@@ -196,7 +196,7 @@ def act(near: Iterable[tuple[StepEnd, Line, str]], settings: Settings) -> list[L
         if now_ms >= end_ms:
             decayed = now_ms - max(last_over_ms, end_ms) >= settings.lease.decay_ms
             place = 0 if place < 0 or decayed else min(place + 1, len(steps_ms) - 1)
-        elif end_ms > now_ms + step_ms:
+        elif end_ms > next_in_cache_ms(now_ms, settings.window):
             leases[table, partition_key, key_type] = (place, end_ms, now_ms, seq)
             continue
         lease_ms = steps_ms[place]
@@ -225,6 +225,11 @@ def act(near: Iterable[tuple[StepEnd, Line, str]], settings: Settings) -> list[L
             }
         )
     return actions
+
+
+def next_in_cache_ms(step_end_ms: int, window: WindowSettings) -> int:
+    """When the decision of the next step can be in the cache: after the disorder, and 1.5 s to deliver it."""
+    return step_end_ms + window.step_ms + window.out_of_orderness_ms + 1_500
 
 
 def parse(record: bytes, settings: Settings) -> Change:

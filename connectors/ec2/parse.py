@@ -1,6 +1,6 @@
 """One message of an event stream: the event that it tells of, or why it tells of none. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from connectors.ec2.events import (
@@ -41,6 +41,12 @@ _OURS_OF_HEALTH: Final = (("service", "EC2"), ("eventTypeCategory", "scheduledCh
 
 _T = TypeVar("_T")
 
+Kind = tuple[str, str]
+"""The source and the detail-type of an event."""
+
+Parser = Callable[[Fields, Fields], _T]
+"""Reads an event from the fields of its envelope and of its detail."""
+
 
 class _NotOursError(Exception):
     """Says of a message what it is instead."""
@@ -55,23 +61,33 @@ def parse_event(message: bytes | memoryview) -> Event | Malformed | Ignored:
     Args:
         message: JSON in UTF-8.
     """
+    return parse_message(message, {})
+
+
+def parse_message(message: bytes | memoryview, others: Mapping[Kind, Parser[_T]]) -> Event | _T | Malformed | Ignored:
+    """The same of a stream that also carries messages of other kinds in the envelope of EventBridge.
+
+    Args:
+        message: JSON in UTF-8.
+        others: How to read each of those kinds from its envelope and its detail; raises FieldError where it is broken.
+    """
     try:
         fields = read_object(message, max_bytes=MAX_EVENT_BYTES)
     except FieldError as error:
         return Malformed(str(error))
     try:
-        return _event(fields)
+        return _event(fields, others)
     except _NotOursError as error:
         return Ignored(str(error), **_still_readable(fields))
     except FieldError as error:
         return Malformed(str(error), **_still_readable(fields))
 
 
-def _event(fields: Fields) -> Event:
+def _event(fields: Fields, others: Mapping[Kind, Parser[_T]]) -> Event | _T:
     if not fields.has("source") and not fields.has("detail-type"):
         return _notification(fields)
     source, detail_type = fields.text("source"), fields.text("detail-type")
-    parse = _PARSERS.get((source, detail_type))
+    parse = _PARSERS.get((source, detail_type)) or others.get((source, detail_type))
     if parse is None:
         reason = f"not ours: {shown(detail_type)} of {shown(source)}"
         raise _NotOursError(reason)
@@ -98,7 +114,8 @@ def _unless_broken(read: Callable[[], _T]) -> _T | None:
         return None
 
 
-def _envelope(fields: Fields) -> dict[str, Any]:
+def read_envelope(fields: Fields) -> dict[str, Any]:
+    """The `event_id`, `account`, `region` and `at_ms` that every event of EventBridge has."""
     return {
         "event_id": _event_id(fields, "id"),
         "account": fields.matching("account", ACCOUNT, "an account of 12 digits"),
@@ -121,19 +138,19 @@ def _instance_id(detail: Fields, name: str) -> str:
 
 def _interruption_warning(fields: Fields, detail: Fields) -> InterruptionWarning:
     return InterruptionWarning(
-        **_envelope(fields),
+        **read_envelope(fields),
         instance_id=_instance_id(detail, "instance-id"),
         instance_action=detail.word("instance-action", InstanceAction),
     )
 
 
 def _rebalance_recommendation(fields: Fields, detail: Fields) -> RebalanceRecommendation:
-    return RebalanceRecommendation(**_envelope(fields), instance_id=_instance_id(detail, "instance-id"))
+    return RebalanceRecommendation(**read_envelope(fields), instance_id=_instance_id(detail, "instance-id"))
 
 
 def _state_change(fields: Fields, detail: Fields) -> StateChange:
     return StateChange(
-        **_envelope(fields),
+        **read_envelope(fields),
         instance_id=_instance_id(detail, "instance-id"),
         state=detail.word("state", InstanceState),
     )
@@ -141,16 +158,16 @@ def _state_change(fields: Fields, detail: Fields) -> StateChange:
 
 def _spot_request_fulfillment(fields: Fields, detail: Fields) -> SpotRequestFulfillment:
     return SpotRequestFulfillment(
-        **_envelope(fields),
+        **read_envelope(fields),
         instance_id=_instance_id(detail, "instance-id"),
         spot_request_id=detail.matching("spot-instance-request-id", SPOT_REQUEST_ID, "the id of a Spot request"),
     )
 
 
-def _group_activity(kind: ActivityKind, *, successful: bool) -> Callable[[Fields, Fields], GroupActivity]:
+def _group_activity(kind: ActivityKind, *, successful: bool) -> Parser[GroupActivity]:
     def parse(fields: Fields, detail: Fields) -> GroupActivity:
         return GroupActivity(
-            **_envelope(fields),
+            **read_envelope(fields),
             kind=kind,
             successful=successful,
             group=_name(detail, "AutoScalingGroupName"),
@@ -183,11 +200,11 @@ def _place(detail: Fields, name: str) -> Place | None:
 
 
 def _launch_lifecycle_action(fields: Fields, detail: Fields) -> LifecycleAction:
-    return _lifecycle_action(_envelope(fields), detail, LifecycleTransition.LAUNCHING)
+    return _lifecycle_action(read_envelope(fields), detail, LifecycleTransition.LAUNCHING)
 
 
 def _terminate_lifecycle_action(fields: Fields, detail: Fields) -> LifecycleAction:
-    return _lifecycle_action(_envelope(fields), detail, LifecycleTransition.TERMINATING)
+    return _lifecycle_action(read_envelope(fields), detail, LifecycleTransition.TERMINATING)
 
 
 def _lifecycle_action(
@@ -234,7 +251,7 @@ def _scheduled_change(fields: Fields, detail: Fields) -> ScheduledChange:
             reason = f"not ours: a Health event whose {name} is {shown(detail.text(name))}"
             raise _NotOursError(reason)
     instance_ids = _affected_instances(detail)
-    envelope = _envelope(fields)
+    envelope = read_envelope(fields)
     # The envelope has the account and the Region it was delivered to: for an organization, or as a backup, not those
     # it is about.
     if detail.has("affectedAccount"):
@@ -262,7 +279,7 @@ def _affected_instances(detail: Fields) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_instance_id(entity, "entityValue") for entity in instances))
 
 
-_PARSERS: Final[dict[tuple[str, str], Callable[[Fields, Fields], Event]]] = {
+_PARSERS: Final[dict[Kind, Parser[Event]]] = {
     ("aws.ec2", "EC2 Spot Instance Interruption Warning"): _interruption_warning,
     ("aws.ec2", "EC2 Instance Rebalance Recommendation"): _rebalance_recommendation,
     ("aws.ec2", "EC2 Instance State-change Notification"): _state_change,

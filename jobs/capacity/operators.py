@@ -7,30 +7,16 @@ from typing import Final
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import ValueState, ValueStateDescriptor
-from pyflink.table import DataTypes
-from pyflink.table.types import DataType
 
 from connectors.actions import encode
 from connectors.dynamodb.fast_path import FastPath
 from connectors.recordings.segments import Segment
-from jobs.capacity.lane import Lane, LaneRow, LaneSettings
+from jobs.capacity.lane import Lane, LaneRow, LaneSettings, WindowRow
 from jobs.capacity.limits import Limit, Limits
 from jobs.capacity.outcomes import OutcomeKind, window_line
 from jobs.capacity.policy import Decision, LeaseState, WindowTotal, decide, forget_at_ms
 from jobs.recorded.tables import table_schemas
 from jobs.settings import Settings, WeighImages
-
-DECODED_COLUMNS: Final[dict[str, DataType]] = {
-    "table_name": DataTypes.STRING(),
-    "partition_key": DataTypes.STRING(),
-    "partition_key_type": DataTypes.STRING(),
-    "at_ms": DataTypes.BIGINT(),
-    "wcu": DataTypes.BIGINT(),
-    "writes": DataTypes.BIGINT(),
-    "low_water_ms": DataTypes.BIGINT(),
-    "report": DataTypes.STRING(),
-}
-"""The columns of a decoded stream: those of `LaneRow`."""
 
 OUTCOME_TYPE: Final = Types.ROW_NAMED(["kind", "line"], [Types.STRING(), Types.STRING()])
 
@@ -38,13 +24,25 @@ OUTCOME_TYPE: Final = Types.ROW_NAMED(["kind", "line"], [Types.STRING(), Types.S
 _LEASE_TYPE: Final = Types.TUPLE([Types.INT(), Types.LONG(), Types.LONG(), Types.LONG()])
 
 
-def open_lane(segments: Sequence[Segment], settings: Settings) -> Iterator[LaneRow]:
-    """The rows of a lane of a recording."""
-    weigh_always = settings.decode.weigh_images is WeighImages.ALWAYS
-    fast_path = FastPath(table_schemas(settings), weigh_always=weigh_always)
+def fast_path(settings: Settings) -> FastPath:
+    """The decoder that the settings ask for."""
+    return FastPath(table_schemas(settings), weigh_always=settings.decode.weigh_images is WeighImages.ALWAYS)
+
+
+def lane_settings(settings: Settings) -> LaneSettings:
+    """What summing up has to know of the settings."""
     window = settings.window
-    lane_settings = LaneSettings(window.step_ms, window.out_of_orderness_ms, settings.decode.future_tolerance_ms)
-    return Lane(segments, fast_path, lane_settings).rows()
+    return LaneSettings(window.step_ms, window.out_of_orderness_ms, settings.decode.future_tolerance_ms)
+
+
+def rows_of_steps(segments: Sequence[Segment], settings: Settings) -> Iterator[LaneRow]:
+    """The rows of a lane of a recording, told step by step."""
+    return Lane(segments, fast_path(settings), lane_settings(settings)).rows()
+
+
+def rows_of_windows(segments: Sequence[Segment], settings: Settings) -> Iterator[WindowRow]:
+    """The rows of a lane of a recording, told window by window."""
+    return Lane(segments, fast_path(settings), lane_settings(settings)).window_rows(settings.window.size_ms)
 
 
 class Decide(KeyedProcessFunction):

@@ -11,6 +11,13 @@ from connectors.actions import Evidence, SuspendAction, suspend_action_id
 from jobs.capacity.limits import Limit
 from jobs.settings import LeaseSettings, WindowSettings
 
+DELIVERY_ALLOWANCE_MS = 1_500
+"""How long a decision may take from the watermark that allows it to the entry in the cache.
+
+A decision of a step is made once `out_of_orderness_ms` have passed after the step, and then goes through a queue and an
+actuator, which by the aim of the whole loop takes this long at most.
+"""
+
 
 class Level(StrEnum):
     """How near a total is to its limit."""
@@ -133,10 +140,11 @@ def _lease_level(level_index: int, lease: LeaseSettings) -> int:
 
 
 def _must_extend(state: LeaseState, step_end_ms: int, lease: LeaseSettings, window: WindowSettings) -> bool:
-    lapses_before_next_step = state.lease_end_ms <= step_end_ms + window.step_ms
+    # What the next step decides is in the cache so much later; until then nobody else would hold the entry.
+    next_in_cache_ms = step_end_ms + window.step_ms + window.out_of_orderness_ms + DELIVERY_ALLOWANCE_MS
     # Always so, but for a state restored under settings with shorter leases: what was given is not cut.
     lengthens = state.lease_end_ms < step_end_ms + lease.steps_ms[_lease_level(state.level_index, lease)]
-    return lapses_before_next_step and lengthens
+    return state.lease_end_ms <= next_in_cache_ms and lengthens
 
 
 def _suspend(total: WindowTotal, decision_seq: int, lease_ms: int, evidence: Evidence) -> SuspendAction:

@@ -46,14 +46,15 @@ def replay(
     # PyFlink takes most of a second to load, which a mistake in a path or a setting need not wait for.
     from pyflink.table.expressions import col, concat
 
-    from jobs.capacity.job import build, recorded_source
+    from jobs.capacity.job import build
+    from jobs.capacity.recorded_stream import recorded_stream
     from jobs.runtime import collect_lines, local_environment
 
     started_s = monotonic()
     tally = Tally()
     with Results(out, LINE_FILES) as results:
         environment = local_environment(parallelism=parallelism, execution_mode=execution_mode)
-        decoded = recorded_source(environment, plan_lanes(files, parallelism), settings)
+        decoded = recorded_stream(environment, plan_lanes(files, parallelism), settings)
         outcomes = build(environment, decoded, settings)
         lines = outcomes.select(concat(col("kind"), " ", col("line")))
         for batch in collect_lines(environment, lines, "headroom replay"):

@@ -16,7 +16,10 @@ _MOST_FOLLOWING_BYTES: Final = 3
 
 @dataclass(slots=True)
 class Counts:
-    """What was found in a stretch of the stream; times in milliseconds, None where nothing counted has one."""
+    """What was found in a stretch of the stream; times in milliseconds, None where nothing counted has one.
+
+    `late` and `duplicates` are among the `changes`. A replay tells no duplicates.
+    """
 
     read_bytes: int = 0
     changes: int = 0
@@ -24,9 +27,10 @@ class Counts:
     ignored: int = 0
     late: int = 0
     size_mismatch: int = 0
-    without_event_id: int = 0
     first_event_ms: int | None = None
     last_event_ms: int | None = None
+    without_event_id: int = 0
+    duplicates: int = 0
 
     @property
     def events(self) -> int:
@@ -47,6 +51,7 @@ class Counts:
         self.late += other.late
         self.size_mismatch += other.size_mismatch
         self.without_event_id += other.without_event_id
+        self.duplicates += other.duplicates
         if other.first_event_ms is not None and other.last_event_ms is not None:
             self.seen(other.first_event_ms, other.last_event_ms)
 

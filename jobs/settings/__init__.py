@@ -3,10 +3,13 @@
 from jobs.settings.load import SettingsError, load_settings
 from jobs.settings.model import (
     DecodeSettings,
+    KinesisReader,
+    KinesisSettings,
     LeaseSettings,
     LimitRule,
     LimitsSettings,
     Settings,
+    SqsSettings,
     TableSettings,
     UsageSettings,
     UsageSink,
@@ -14,14 +17,21 @@ from jobs.settings.model import (
     WindowKind,
     WindowSettings,
 )
+from jobs.settings.spot import MarketSettings, SignalSettings, SpotSettings
 
 __all__ = [
     "DecodeSettings",
+    "KinesisReader",
+    "KinesisSettings",
     "LeaseSettings",
     "LimitRule",
     "LimitsSettings",
+    "MarketSettings",
     "Settings",
     "SettingsError",
+    "SignalSettings",
+    "SpotSettings",
+    "SqsSettings",
     "TableSettings",
     "UsageSettings",
     "UsageSink",

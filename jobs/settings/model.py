@@ -5,43 +5,24 @@ there with its unit and without the suffix: `size = "2m"`.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from itertools import pairwise
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field
 
-from jobs.settings.durations import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, format_duration
-from jobs.settings.toml_text import shown, toml_path
+from connectors.kinesis.positions import parse_start
+from jobs.settings.durations import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from jobs.settings.section import Conflict, DurationMs, Flag, Section, Unit, quoted
+from jobs.settings.spot import SpotSettings
+from jobs.settings.toml_text import shown
 
 SHORTEST_STEP_MS = 100
 MOST_STEPS = 1_000
 # With at most six decimals in a ratio, wcu * ratio fits the 28 digits of Decimal's arithmetic: it is exact.
 LARGEST_WCU = 10**12
 MOST_DECIMALS = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """What a setting is given in, as the reference table calls it."""
-
-    name: str
-
-
-DURATION = Unit("duration")
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """Settings that are each allowed, but not together.
-
-    The path leads from the section that found it, in TOML names, to the setting to change.
-    """
-
-    path: tuple[str | int, ...]
-    text: str
 
 
 def _without_text(value: object) -> object:
@@ -52,11 +33,6 @@ def _without_text(value: object) -> object:
     return value
 
 
-def _quoted(duration_ms: int) -> str:
-    return f'"{format_duration(duration_ms)}"'
-
-
-DurationMs = Annotated[int, DURATION]
 Wcu = Annotated[int, Unit("WCU per window"), Field(ge=1, le=LARGEST_WCU)]
 Ratio = Annotated[
     Decimal,
@@ -64,12 +40,20 @@ Ratio = Annotated[
     BeforeValidator(_without_text),
     Field(strict=False, gt=0, le=1, decimal_places=MOST_DECIMALS),
 ]
-Flag = Annotated[bool, Unit("flag")]
 TableName = Annotated[str, Unit("table name"), Field(min_length=1)]
 AttributeName = Annotated[str, Unit("attribute name"), Field(min_length=1)]
 Location = Annotated[str, Unit("path or URL"), Field(min_length=1)]
 StreamName = Annotated[str, Unit("stream name"), Field(min_length=1)]
+FilePath = Annotated[str, Unit("path"), Field(min_length=1)]
+Url = Annotated[str, Unit("URL"), Field(min_length=1)]
+RegionName = Annotated[str, Unit("AWS Region"), Field(min_length=1)]
 Pattern = Annotated[str, Unit("pattern"), Field(min_length=1)]
+
+
+def url_conflicts(name: str, url: str | None) -> Iterator[Conflict]:
+    """An address without a scheme."""
+    if url is not None and not url.startswith(("https://", "http://")):
+        yield Conflict((name,), f"{shown(url)} does not begin with https:// or http://")
 
 
 class WindowKind(StrEnum):
@@ -84,37 +68,6 @@ class WeighImages(StrEnum):
 
     WHEN_NEEDED = "when_needed"
     ALWAYS = "always"
-
-
-class UsageSink(StrEnum):
-    """Where the rows of the usage ledger go."""
-
-    PARQUET = "parquet"
-    FIREHOSE = "firehose"
-
-
-class Section(BaseModel):
-    """A table of settings: frozen, strict about types, closed to unknown names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    @classmethod
-    def conflicts(cls, values: Mapping[str, Any]) -> Iterator[Conflict]:
-        """Conflicts between values of this section that are each allowed.
-
-        Args:
-            values: By field name, as `model_dump` gives them. A value that is not allowed in itself is
-                missing (an array's element: None), so that its mistake does not hide the conflicts of others.
-        """
-        return iter(())
-
-    @model_validator(mode="after")
-    def _without_conflict(self) -> Self:
-        conflicts = list(self.conflicts(self.model_dump()))
-        if conflicts:
-            message = "; ".join(f"{toml_path(each.path)}: {each.text}".removeprefix(": ") for each in conflicts)
-            raise ValueError(message)
-        return self
 
 
 class WindowSettings(Section):
@@ -152,11 +105,11 @@ class WindowSettings(Section):
         size_ms, step_ms = values.get("size_ms"), values.get("step_ms")
         if size_ms is None or step_ms is None:
             return
-        size, step = _quoted(size_ms), _quoted(step_ms)
+        size, step = quoted(size_ms), quoted(step_ms)
         if size_ms % step_ms:
             below_ms = size_ms - size_ms % step_ms
             multiples_ms = [each_ms for each_ms in (below_ms, below_ms + step_ms) if 0 < each_ms <= DAY_MS]
-            nearest = " or ".join(_quoted(each_ms) for each_ms in multiples_ms)
+            nearest = " or ".join(quoted(each_ms) for each_ms in multiples_ms)
             yield Conflict(("size",), f"{size} is not a multiple of window.step, {step}; nearest: {nearest}")
         if size_ms > MOST_STEPS * step_ms:
             yield Conflict(("size",), f"{size} has more than {MOST_STEPS} steps of {step} (window.step)")
@@ -248,7 +201,7 @@ class LeaseSettings(Section):
         """A suspension that is shorter than the one before."""
         for at, (before_ms, after_ms) in enumerate(pairwise(values.get("steps_ms", ())), start=1):
             if before_ms is not None and after_ms is not None and after_ms < before_ms:
-                text = f"{_quoted(after_ms)} is shorter than the one before it, {_quoted(before_ms)}"
+                text = f"{quoted(after_ms)} is shorter than the one before it, {quoted(before_ms)}"
                 yield Conflict(("steps", at), text)
 
 
@@ -281,6 +234,13 @@ class DecodeSettings(Section):
         le=DAY_MS,
         description="How far ahead of the newest arrival the time of a change may be; a change beyond it is malformed.",
     )
+
+
+class UsageSink(StrEnum):
+    """Where the rows of the usage ledger go."""
+
+    PARQUET = "parquet"
+    FIREHOSE = "firehose"
 
 
 class UsageSettings(Section):
@@ -323,7 +283,102 @@ class UsageSettings(Section):
         """A span that does not divide the hour into whole minutes."""
         span_ms = values.get("file_span_ms")
         if span_ms is not None and (HOUR_MS % span_ms or span_ms % MINUTE_MS):
-            yield Conflict(("file_span",), f"{_quoted(span_ms)} does not divide an hour into spans of whole minutes")
+            yield Conflict(("file_span",), f"{quoted(span_ms)} does not divide an hour into spans of whole minutes")
+
+
+class KinesisReader(StrEnum):
+    """What reads a stream."""
+
+    PYTHON = "python"
+    AWS = "aws"
+
+
+class KinesisSettings(Section):
+    """The stream that a live run reads."""
+
+    stream: StreamName | None = Field(
+        default=None, description="Stream of change records that a live run reads.", examples=["conversations-changes"]
+    )
+    region: RegionName | None = Field(
+        default=None,
+        description="Region of the stream; without it that of any AWS client (AWS_REGION).",
+        examples=["eu-west-1"],
+    )
+    endpoint_url: Url | None = Field(
+        default=None,
+        description="Endpoint in place of AWS's own, for emulators and VPC endpoints.",
+        examples=["http://localhost:5000"],
+    )
+    initial_position: Annotated[str, Unit("word or time")] = Field(
+        default="latest",
+        min_length=1,
+        description='Where reading begins without a checkpoint: "latest", "trim_horizon" (the oldest that is there), '
+        'or a time, such as "2026-11-20T10:00:00+00:00".',
+    )
+    reader: Annotated[KinesisReader, Unit("word"), Field(strict=False)] = Field(
+        default=KinesisReader.PYTHON,
+        description="python: polls shards in Python and needs nothing more; aws: AWS's source for Flink, from jar.",
+    )
+    jar: FilePath | None = Field(
+        default=None,
+        description='Jar with AWS\'s source for Flink and all it needs, for reader = "aws".',
+        examples=["flink-sql-connector-aws-kinesis-streams.jar"],
+    )
+    poll_interval_ms: DurationMs = Field(
+        default=250,
+        ge=50,
+        le=MINUTE_MS,
+        description="How often a shard is asked that had nothing more to give; Kinesis answers five times a second, "
+        "all readers of a shard together.",
+    )
+    margin_ms: DurationMs = Field(
+        default=SECOND_MS,
+        ge=0,
+        le=HOUR_MS,
+        description="How long a shard that has nothing more to give is waited for, beside window.out_of_orderness, "
+        "before its windows close.",
+    )
+
+    @classmethod
+    def conflicts(cls, values: Mapping[str, Any]) -> Iterator[Conflict]:
+        """A position that is none, an endpoint that is no address, or a reader without its jar."""
+        position = values.get("initial_position")
+        if position is not None and parse_start(position, now_ms=1) is None:
+            text = f'{shown(position)} is neither "latest", "trim_horizon" nor a time'
+            yield Conflict(("initial_position",), text)
+        yield from url_conflicts("endpoint_url", values.get("endpoint_url"))
+        if values.get("reader") == KinesisReader.AWS and values.get("jar") is None:
+            yield Conflict(("jar",), 'missing; reader = "aws" takes AWS\'s source for Flink from a jar')
+
+
+class SqsSettings(Section):
+    """Where suspensions are sent."""
+
+    queue_url: Url | None = Field(
+        default=None,
+        description="FIFO queue that a live run sends suspensions to; it may be missing where shadow = true.",
+        examples=["https://sqs.eu-west-1.amazonaws.com/123456789012/headroom-actions.fifo"],
+    )
+    region: RegionName | None = Field(
+        default=None,
+        description="Region of the queue; without it that of any AWS client (AWS_REGION).",
+        examples=["eu-west-1"],
+    )
+    endpoint_url: Url | None = Field(
+        default=None,
+        description="Endpoint in place of AWS's own, for emulators and VPC endpoints.",
+        examples=["http://localhost:5000"],
+    )
+
+    @classmethod
+    def conflicts(cls, values: Mapping[str, Any]) -> Iterator[Conflict]:
+        """A queue that is no FIFO queue, or no address."""
+        queue_url = values.get("queue_url")
+        if queue_url is not None and not queue_url.endswith(".fifo"):
+            text = f"{shown(queue_url)} is no FIFO queue, whose name would end in .fifo"
+            yield Conflict(("queue_url",), f"{text}; only there the actions of a key stay in order")
+        for name in ("queue_url", "endpoint_url"):
+            yield from url_conflicts(name, values.get(name))
 
 
 class Settings(Section):
@@ -339,10 +394,15 @@ class Settings(Section):
     lease: LeaseSettings = Field(default=LeaseSettings(), description="A suspension is a lease: it ends by itself.")
     decode: DecodeSettings = Field(default=DecodeSettings(), description="How change records are read.")
     usage: UsageSettings = Field(default=UsageSettings(), description="The usage ledger.")
+    kinesis: KinesisSettings = Field(default=KinesisSettings(), description="The stream that a live run reads.")
+    sqs: SqsSettings = Field(default=SqsSettings(), description="Where a live run sends suspensions.")
     tables: dict[str, TableSettings] = Field(
         default_factory=dict,
         description="What the change stream does not say of a table, by the table's name.",
         examples=["conversations"],
+    )
+    spot: SpotSettings = Field(
+        default=SpotSettings(), description="When a Spot Instance is replaced, and a Spot pool given up and used again."
     )
 
     @classmethod
@@ -351,7 +411,7 @@ class Settings(Section):
         step_ms = values.get("window", {}).get("step_ms", 0)
         for at, lease_ms in enumerate(values.get("lease", {}).get("steps_ms", ())):
             if lease_ms is not None and lease_ms < step_ms:
-                text = f"{_quoted(lease_ms)} is shorter than window.step, {_quoted(step_ms)}"
+                text = f"{quoted(lease_ms)} is shorter than window.step, {quoted(step_ms)}"
                 yield Conflict(("lease", "steps", at), f"{text}; it would lapse before it can be extended")
         if "" in values.get("tables", ()):
             yield Conflict(("tables", ""), "a table has a name")

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from jobs.settings import schema
 from jobs.settings.durations import DAY_MS, SECOND_MS, parse_duration
-from jobs.settings.model import Section, Settings
+from jobs.settings.model import Settings
+from jobs.settings.section import Section
 from jobs.settings.toml_text import shown, toml_path
 
 TomlPath = tuple[str | int, ...]

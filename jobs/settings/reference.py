@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from textwrap import wrap
 
 from jobs.settings import schema
-from jobs.settings.model import Section, Settings
+from jobs.settings.model import Settings
 from jobs.settings.render import as_written
 from jobs.settings.schema import Setting, Shape
+from jobs.settings.section import Section
 from jobs.settings.toml_text import toml_value
 
 _LINE_CHARACTERS = 100
@@ -73,7 +74,7 @@ def _row(setting: Setting) -> str:
 
 
 def example_file() -> str:
-    """A TOML file that sets everything to its default, explained; rules and tables are commented out."""
+    """A TOML file that sets everything to its default, explained; what has no default is commented out."""
     return _EXAMPLE.format(settings="\n".join(_section_lines(Settings, "", "")))
 
 
@@ -83,7 +84,8 @@ def _section_lines(model: type[Section], prefix: str, mark: str) -> Iterator[str
         if schema.nested(field) is None:
             default = field.get_default() if not field.examples else field.examples[0]
             yield from ("", *_comment(f"{field.description}", f"Allowed: {schema.allowed(name, field)}."))
-            yield f"{mark}{schema.toml_field(name)} = {toml_value(as_written(name, default))}"
+            own_mark = mark or ("#" if field.default is None else "")
+            yield f"{own_mark}{schema.toml_field(name)} = {toml_value(as_written(name, default))}"
     for name, field in model.model_fields.items():
         if inner := schema.nested(field):
             path = f"{prefix}{schema.toml_field(name)}"

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 from jobs.settings import schema
 from jobs.settings.durations import format_duration
-from jobs.settings.model import Section, Settings
+from jobs.settings.model import Settings
 from jobs.settings.schema import Shape
+from jobs.settings.section import Section
 from jobs.settings.toml_text import toml_name, toml_value
 
 

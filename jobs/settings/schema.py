@@ -10,7 +10,8 @@ from typing import Annotated, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from jobs.settings.durations import format_duration
-from jobs.settings.model import Section, Settings, Unit
+from jobs.settings.model import Settings
+from jobs.settings.section import Section, Unit
 from jobs.settings.toml_text import toml_string
 
 

@@ -33,44 +33,17 @@ from connectors.spot_actions import (
     SpotActionType,
     pool_action_id,
 )
-from jobs.settings.durations import HOUR_MS, MINUTE_MS
+from jobs.settings import MarketSettings
+from jobs.settings.spot import FULL_PERCENT
 
-FULL_PERCENT: Final = 100
-"""How much an interruption, a capacity error and a loss of health each weigh; enough to suspect a pool."""
-
-# Source: EC2 Auto Scaling User Guide, ts-as-capacity. Other refusals are of On-Demand capacity, or of our making.
-_NO_SPOT_CAPACITY: Final = "no Spot capacity available"
-
-
-@dataclass(frozen=True, slots=True)
-class MarketSettings:
-    """How much evidence, and how long, until a pool changes its state.
-
-    Attributes:
-        soak_ms: how long a pool is suspect, without health or a good placement score, before it falls back.
-        fall_back_percent: the weight of evidence that shows trouble beyond a lone sign.
-        rebalance_percent: what a rebalance recommendation weighs. In the one public count, 9 of 30 came true.
-        rebalance_window_ms: how long recommendations alone add up towards suspicion.
-        good_score: the lowest placement score, of 1 to 10, that is good.
-        good_scores: good scores in a row that arm a pool again.
-        scores_apart_ms: the least time between two of them.
-        cool_down_ms: the least time between a fall-back and the return from it.
-        pin_after: how many fall-backs within `pin_window_ms` pin a pool.
-        pin_window_ms: a fall-back this old no longer counts.
-        action_valid_ms: how long an actuator may take up a fall-back or a return.
-    """
-
-    soak_ms: int = 12 * MINUTE_MS
-    fall_back_percent: int = 200
-    rebalance_percent: int = 30
-    rebalance_window_ms: int = 30 * MINUTE_MS
-    good_score: int = 3
-    good_scores: int = 2
-    scores_apart_ms: int = 30 * MINUTE_MS
-    cool_down_ms: int = 3 * HOUR_MS
-    pin_after: int = 2
-    pin_window_ms: int = 24 * HOUR_MS
-    action_valid_ms: int = HOUR_MS
+# Source: EC2 Auto Scaling User Guide, ts-as-capacity; EC2 API Reference, errors-overview; Amazon EKS User Guide,
+# managed-node-groups, which has the last of them as what a group says when Spot capacity is lacking. Other refusals are
+# of On-Demand capacity, or of our making.
+_NO_SPOT_CAPACITY: Final = (
+    "no Spot capacity available",
+    "Could not launch Spot Instances. InsufficientInstanceCapacity",
+    "Could not launch Spot Instances. UnfulfillableCapacity",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +168,7 @@ def pool_of(account: str, region: str, facts: InstanceFacts | None) -> Pool | No
 def refused_spot_capacity(activity: GroupActivity) -> bool:
     """Whether Auto Scaling reports that EC2 had no Spot capacity for a launch."""
     failed_launch = activity.kind is ActivityKind.LAUNCH and not activity.successful
-    return failed_launch and _NO_SPOT_CAPACITY in activity.status_message
+    return failed_launch and any(words in activity.status_message for words in _NO_SPOT_CAPACITY)
 
 
 def step(pool: Pool, state: PoolState, evidence: Evidence | None, now_ms: int, settings: MarketSettings) -> Step:

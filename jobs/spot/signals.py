@@ -41,28 +41,11 @@ from connectors.ec2.events import (
     StateChange,
 )
 from connectors.spot_actions import ENDED_STATES, ReplaceEvidence, ReplaceInstance, replace_action_id
-from jobs.settings.durations import DAY_MS, MINUTE_MS
+from jobs.settings import SignalSettings
 from jobs.spot.market import Sign
 
 _STARTED_STATES: Final = frozenset({InstanceState.PENDING, InstanceState.RUNNING})
 _ACTIONS_THAT_KEEP: Final = frozenset({InstanceAction.STOP, InstanceAction.HIBERNATE})
-
-
-@dataclass(frozen=True, slots=True)
-class SignalSettings:
-    """How long actions and memories last.
-
-    Attributes:
-        action_valid_ms: how long an actuator may take up a replacement, from the warning or the end.
-        remember_ms: how long an instance is remembered after the last word about it. EventBridge tries for a day to
-            deliver an event.
-        remember_spot_ms: the same for a Spot Instance that may still run: who forgets it takes its end for the end of
-            an On-Demand Instance.
-    """
-
-    action_valid_ms: int = 15 * MINUTE_MS
-    remember_ms: int = 2 * DAY_MS
-    remember_spot_ms: int = 90 * DAY_MS
 
 
 @dataclass(frozen=True, slots=True)

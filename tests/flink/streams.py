@@ -7,6 +7,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
+
 from jobs.generate import Misbehaving, Profile, SizeRange, records
 from jobs.settings import Settings
 from jobs.settings.load import parse_settings
@@ -68,6 +71,8 @@ def write(path: Path, content: Sequence[bytes], *, form: str = "lines") -> Path:
             path.write_bytes(gzip.compress(b"\n".join(content)))
         case "concatenated":
             path.write_bytes(b"".join(content))
+        case "parquet":
+            pyarrow.parquet.write_table(pyarrow.table({"data": content}), path, row_group_size=500)
     return path
 
 

@@ -7,6 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from connectors.actions import decode, encode, suspend_action_id
 from jobs.capacity.limits import Limit
 from jobs.capacity.policy import (
+    DELIVERY_ALLOWANCE_MS,
     Decision,
     DecisionKind,
     LeaseState,
@@ -197,15 +198,32 @@ def test_leases(over_at_ms: list[int], expected: list[Act]) -> None:
     [
         (5_000, suspended(10_000, 99_000)),  # ended with this evaluation: a new offence
         (5_001, extended(10_000, 5_001)),
-        (9_999, extended(10_000, 9_999)),
-        (10_000, extended(10_000, 10_000)),  # would end with the next evaluation
-        (10_001, None),
+        (13_499, extended(10_000, 13_499)),
+        (13_500, extended(10_000, 13_500)),  # would end as what is decided at 15 s comes into the cache: at 18.5 s
+        (13_501, None),
     ],
 )
-def test_a_lease_is_extended_when_it_would_end_by_the_next_evaluation(lease_ms: int, second: Act | None) -> None:
+def test_a_lease_is_extended_when_the_next_decision_would_come_into_the_cache_too_late(
+    lease_ms: int, second: Act | None
+) -> None:
     lease = LeaseSettings(steps_ms=(lease_ms, 99_000))
     expected = [suspended(5_000, lease_ms)] + ([] if second is None else [second])
     assert acts([5_000, 10_000], lease) == expected
+
+
+@pytest.mark.parametrize("step_ms", [500, 1_000, 5_000])
+@pytest.mark.parametrize("out_of_orderness_ms", [0, 2_000])
+def test_a_key_that_stays_over_is_never_free_in_a_cache_that_hears_of_it_late(
+    step_ms: int, out_of_orderness_ms: int
+) -> None:
+    window = WindowSettings(size_ms=120_000, step_ms=step_ms, out_of_orderness_ms=out_of_orderness_ms)
+    heard_after_ms = out_of_orderness_ms + DELIVERY_ALLOWANCE_MS
+    state, entry_ends_ms = LeaseState.calm(), None
+    for step_end_ms in range(step_ms, 120_001, step_ms):
+        state, decision = decide(state, total(step_end_ms), LIMIT, LEASE, window)
+        if decision.action is not None:
+            assert entry_ends_ms is None or step_end_ms + heard_after_ms <= entry_ends_ms
+            entry_ends_ms = decision.action.not_after_ms
 
 
 @pytest.mark.parametrize(("calm_ms", "lease_ms"), [(599_999, 50_000), (600_000, 20_000), (600_001, 20_000)])

@@ -8,13 +8,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from connectors.ec2.events import ActivityKind, GroupActivity
 from connectors.spot_actions import FallBack, ReturnToSpot, SpotActionType, decode, encode, pool_action_id
+from jobs.settings import MarketSettings
 from jobs.settings.durations import HOUR_MS, MINUTE_MS
 from jobs.spot.market import (
     Change,
     Evidence,
     InstanceFacts,
     Market,
-    MarketSettings,
     PlacementScore,
     Pool,
     PoolState,
@@ -359,6 +359,18 @@ FAILED = GroupActivity(
             ),
             True,
         ),
+        (
+            replace(
+                FAILED,
+                status_message="Could not launch Spot Instances. UnfulfillableCapacity - Unable to fulfill capacity "
+                "due to your request configuration. Launching EC2 instance failed.",
+            ),
+            True,
+        ),
+        (
+            replace(FAILED, status_message="Could not launch Spot Instances. InvalidParameterCombination - The type."),
+            False,
+        ),
         (replace(FAILED, successful=True), False),
         (replace(FAILED, kind=ActivityKind.TERMINATE), False),
         (
@@ -367,7 +379,16 @@ FAILED = GroupActivity(
         ),
         (replace(FAILED, status_message="Max spot instance count exceeded. Launching EC2 instance failed."), False),
     ],
-    ids=["refused", "refused in other words", "successful", "termination", "On-Demand", "our limit"],
+    ids=[
+        "refused",
+        "refused in other words",
+        "unfulfillable",
+        "our mistake",
+        "successful",
+        "termination",
+        "On-Demand",
+        "our limit",
+    ],
 )
 def test_only_a_launch_refused_for_want_of_spot_capacity_is_a_capacity_error(
     activity: GroupActivity, refused: bool

@@ -26,12 +26,12 @@ from connectors.ec2.events import (
 )
 from connectors.ec2.parse import parse_event
 from connectors.spot_actions import ReplaceEvidence, ReplaceInstance, decode, encode, replace_action_id
+from jobs.settings import SignalSettings
 from jobs.spot.market import Sign
 from jobs.spot.signals import (
     Heard,
     InstanceEvent,
     InstanceHistory,
-    SignalSettings,
     SpotInstanceFound,
     forget_at_ms,
     hear,

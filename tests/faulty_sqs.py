@@ -1,0 +1,100 @@
+"""A front of an SQS server that fails in the ways in which SQS does; what it lets through, moto's server answers."""
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+Entry = dict[str, Any]
+
+
+@dataclass
+class Faults:
+    """What goes wrong now.
+
+    Attributes:
+        error: Status and code of the answer to every batch.
+        entry_fails: The code with which an entry of a batch fails alone, None where it does not.
+        loses_answers: Batches are accepted, and the connection ends without an answer.
+        is_silent: Nothing is answered until this changes.
+    """
+
+    error: tuple[int, str] | None = None
+    entry_fails: Callable[[Entry], str | None] = lambda _: None
+    loses_answers: bool = False
+    is_silent: threading.Event = field(default_factory=threading.Event)
+
+
+class FaultySqs:
+    """Listens on a port of its own; `tried` has the entries of all batches that came, accepted or not."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.faults = Faults()
+        self.tried: list[list[Entry]] = []
+        self._address = urlsplit(endpoint).netloc
+        front = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                front._answer(self, self.rfile.read(int(self.headers["Content-Length"])))
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def close(self) -> None:
+        self.faults.is_silent.clear()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        faults, failed = self.faults, []
+        if request.headers.get("X-Amz-Target") == "AmazonSQS.SendMessageBatch":
+            fields = json.loads(body)
+            self.tried.append(fields["Entries"])
+            if faults.is_silent.is_set():
+                threading.Event().wait(5)
+                return
+            if faults.error:
+                _reply(request, faults.error[0], {"__type": f"com.amazonaws.sqs#{faults.error[1]}", "message": "no"})
+                return
+            failed = [(each["Id"], code) for each in fields["Entries"] if (code := faults.entry_fails(each))]
+            fields["Entries"] = [each for each in fields["Entries"] if each["Id"] not in dict(failed)]
+            body = json.dumps(fields).encode()
+        status, answer = self._forward(request, body) if not failed or fields["Entries"] else (200, {"Successful": []})
+        if faults.loses_answers:
+            request.close_connection = True
+            return
+        if failed:
+            answer["Failed"] = [
+                {"Id": each, "Code": code, "Message": "no", "SenderFault": True} for each, code in failed
+            ]
+        _reply(request, status, answer)
+
+    def _forward(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, Any]:
+        connection = HTTPConnection(self._address)
+        headers = {name: value for name, value in request.headers.items() if name != "Content-Length"}
+        connection.request("POST", request.path, body, headers)
+        response = connection.getresponse()
+        answer = response.status, json.loads(response.read() or b"{}")
+        connection.close()
+        return answer
+
+
+def _reply(request: BaseHTTPRequestHandler, status: int, answer: Any) -> None:
+    body = json.dumps(answer).encode()
+    request.send_response(status)
+    request.send_header("Content-Type", "application/x-amz-json-1.0")
+    request.send_header("Content-Length", str(len(body)))
+    request.end_headers()
+    request.wfile.write(body)
