@@ -1,6 +1,7 @@
 """The usage job on Flink's embedded cluster, held against its batch oracle (thread mode, one JVM for all)."""
 
 import json
+import subprocess
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -10,9 +11,13 @@ import pytest
 from connectors.recordings.files import find_recordings
 from jobs.execution import ExecutionMode
 from jobs.settings import Settings
+from jobs.usage.ledger import Ledger
+from jobs.usage.periods import ClosedPeriod, month_end_ms, month_of
+from jobs.usage.query import MeterSession
 from jobs.usage.replay import replay
 from tests import usage_oracle
-from tests.flink.streams import dealt, settings, stream, told, write
+from tests.flink.streams import SETTINGS_TOML, dealt, settings, stream, told, write
+from tests.flink.test_replay_command import HEADROOM
 
 pytestmark = pytest.mark.flink
 
@@ -91,3 +96,31 @@ def test_beyond_the_horizon_a_copy_counts_again(records: list[bytes], tmp_path: 
     summary = run([path], tmp_path / "out", given)
     assert usage_oracle.read_ledger(tmp_path / "out" / "ledger") == judged.rows
     assert summary["duplicates_seen_if_known"] == judged.counts["duplicates"]
+
+
+def test_the_command_in_process_mode_says_the_same_and_what_was_closed_stays_closed(
+    records: list[bytes], tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.jsonl", records)
+    (tmp_path / "headroom.toml").write_text(SETTINGS_TOML)
+    command = [HEADROOM, "replay", path, "--job", "usage", "--config", "headroom.toml", "--out", "out"]
+    for _ in range(2):
+        finished = subprocess.run(
+            [*command, "--parallelism", "2", "--execution-mode", "process"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        assert (finished.returncode, "Traceback" in finished.stdout + finished.stderr) == (0, False), finished.stderr
+        judged = usage_oracle.judge({str(path): records}, settings())
+        assert "duplicates within 1d, each counted once" in finished.stdout
+        found = usage_oracle.read_ledger(tmp_path / "out" / "ledger")
+        assert usage_oracle.attributed(found) == usage_oracle.attributed(judged.rows)
+        assert found == judged.rows
+        ledger = Ledger(str(tmp_path / "out" / "ledger"))
+        if not ledger.closed_periods:
+            month = month_of(min(group[3] for group in found))
+            ledger.close_period(ClosedPeriod(month, month_end_ms(month), *MeterSession(ledger).total(month)))
+    assert len(ledger.closed_periods) == 1

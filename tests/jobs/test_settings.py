@@ -705,6 +705,20 @@ def test_a_stream_or_queue_may_be_meant_so(toml: str) -> None:
     assert settings(toml) != Settings()
 
 
+# The usage ledger
+
+
+@pytest.mark.parametrize("span", ["1m", "15m", "1h"])
+def test_a_span_of_files_divides_an_hour_into_whole_minutes(span: str) -> None:
+    assert settings(f'[usage]\nfile_span = "{span}"').usage.file_span_ms
+
+
+@pytest.mark.parametrize("span", ["7m", "90s"])
+def test_any_other_span_of_files_is_refused(span: str) -> None:
+    with pytest.raises(SettingsError, match="does not divide an hour"):
+        settings(f'[usage]\nfile_span = "{span}"')
+
+
 # Documentation
 
 
