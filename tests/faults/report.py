@@ -8,8 +8,8 @@ _HEADINGS = ("Fault", "Actions", "Lost", "Duplicate effects", "Wrong", "Stuck", 
 
 _PAGE = """# Reliability
 
-Made by `make faults` on {date}, on {machine}. Nothing here is written by hand. (A scenario alone:
-`python -m tests.faults NAME`.)
+Made by `make faults` (a scenario alone: `python -m tests.faults NAME`) on {date}, on {machine}.
+Nothing here is written by hand.
 
 Each row is a fault in a stream that goes on meanwhile, on real servers: Flink in processes of its own, Kinesis and SQS
 over HTTP, Valkey. Actions are compared with those of an oracle, plain Python over the sorted stream.
