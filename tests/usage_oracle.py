@@ -74,7 +74,7 @@ def arrivals(name: str, records: Sequence[bytes], settings: Settings, counts: Co
     changes = oracle.read(records, settings, Counter())
     kept = {id(change) for change in oracle.plausible(changes, settings.decode.future_tolerance_ms, counts)}
     remaining = iter(changes)
-    copies = []
+    copies: list[Copy] = []
     newest_ms = -math.inf
     for record in records:
         try:

@@ -78,7 +78,8 @@ def refusal(code: str, status: int) -> ClientError:
 
 
 def test_only_what_failed_is_sent_again_with_growing_pauses() -> None:
-    client, pauses = Unreliable({1, 3}, {0}, set()), []
+    client = Unreliable({1, 3}, {0}, set())
+    pauses: list[float] = []
     records = [b"a", b"b", b"c", b"d"]
     put_records(client, STREAM, records, pause=pauses.append)
     assert client.calls == [records, [b"b", b"d"], [b"b"]]

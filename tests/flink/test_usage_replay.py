@@ -103,7 +103,8 @@ def test_the_command_in_process_mode_says_the_same_and_what_was_closed_stays_clo
 ) -> None:
     path = write(tmp_path / "a.jsonl", records)
     (tmp_path / "headroom.toml").write_text(SETTINGS_TOML)
-    command = [HEADROOM, "replay", path, "--job", "usage", "--config", "headroom.toml", "--out", "out"]
+    options = ["--job", "usage", "--config", "headroom.toml", "--out", "out"]
+    command: list[str | Path] = [HEADROOM, "replay", path, *options]
     for _ in range(2):
         finished = subprocess.run(
             [*command, "--parallelism", "2", "--execution-mode", "process"],
