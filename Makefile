@@ -71,6 +71,10 @@ synth: $(CDK_INSTALLED) packages ## Write CloudFormation templates to infra/cdk.
 policies: $(INSTALLED) ## Print every policy in the templates
 	@$(BIN)/python -m infra.policies infra/cdk.out
 
+.PHONY: bench-spot
+bench-spot: $(INSTALLED) ## Measure the Spot job and its actuators: a storm, API calls, kills, a simulated week
+	$(BIN)/python -m bench.spot
+
 .PHONY: faults-spot
 faults-spot: $(INSTALLED) ## Kill the Spot swap at each of its calls, and count what is left behind
 	$(BIN)/python -m bench.spot.kills
