@@ -33,7 +33,7 @@ _EXIT_INTERRUPTED: Final = 130
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(package_name="headroom")
 def cli() -> None:
-    """Keep DynamoDB write capacity within limits, from the changes that AWS already streams.
+    """Keep AWS capacity within limits, from the events that AWS already emits: DynamoDB writes and Spot Instances.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""What Athena needs to know to read the ledger: statements made from the columns that files are written with. Pure.
+"""What Athena needs to know to read the ledger: statements made from the columns that files are written with.
 
 Partitions are projected: Athena works their paths out from a table's name, a day and an hour, and nothing has to be
 added to a catalog when an hour begins.
