@@ -14,7 +14,7 @@ from jobs.capacity.result_files import LINE_FILES, REPORT_FILE, SETTINGS_FILE
 from jobs.capacity.rules import uses_rules
 from jobs.capacity.tally import Tally
 from jobs.execution import ExecutionMode
-from jobs.recorded.lanes import plan_lanes
+from jobs.recorded.lanes import plan_lanes_of_job
 from jobs.recorded.reports import read_report
 from jobs.results import Results
 from jobs.settings import Settings
@@ -55,7 +55,7 @@ def replay(
     tally = Tally()
     with Results(out, LINE_FILES, others=[REPORT_FILE]) as results:
         environment = local_environment(parallelism=parallelism, execution_mode=execution_mode)
-        decoded = recorded_stream(environment, plan_lanes(files, parallelism), settings)
+        decoded = recorded_stream(environment, plan_lanes_of_job(files, parallelism, execution_mode), settings)
         outcomes = build(environment, decoded, settings)
         lines = outcomes.select(concat(col("kind"), " ", col("line")))
         for batch in collect_lines(environment, lines, "headroom replay"):

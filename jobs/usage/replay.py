@@ -10,7 +10,7 @@ import msgspec
 
 from connectors.recordings.files import RecordingFile
 from jobs.execution import ExecutionMode
-from jobs.recorded.lanes import plan_lanes
+from jobs.recorded.lanes import plan_lanes_of_job
 from jobs.recorded.reports import read_report
 from jobs.results import Results, ResultsError
 from jobs.settings import Settings, UsageSink
@@ -61,7 +61,7 @@ def replay(
         here = {"ledger": str(results.directory(LEDGER)), "sink": UsageSink.PARQUET}
         settings = settings.model_copy(update={"usage": settings.usage.model_copy(update=here)})
         environment = local_environment(parallelism=parallelism, execution_mode=execution_mode)
-        source = recorded_source(environment, plan_lanes(files, parallelism), settings)
+        source = recorded_source(environment, plan_lanes_of_job(files, parallelism, execution_mode), settings)
         outcomes = build(environment, source, settings)
         lines = outcomes.select(concat(col("kind"), " ", col("line")))
         for batch in collect_lines(environment, lines, "headroom replay"):
