@@ -8,15 +8,24 @@ from typing import Final
 
 import click
 
+from jobs.cache_command import cache
+from jobs.completion_command import completion
 from jobs.config_command import config
 from jobs.doctor_command import doctor
+from jobs.explain.command import explain
 from jobs.generate.command import generate
+from jobs.hot_keys.command import hot_keys
 from jobs.inspect_command import inspect
 from jobs.options import EXIT_FAILED
+from jobs.package.command import package
+from jobs.record_command import record
 from jobs.replay_command import replay
+from jobs.report.command import report
 from jobs.run_command import run
 from jobs.spot_command import spot
+from jobs.tune.command import tune
 from jobs.up_command import up
+from jobs.usage.command import usage
 
 _EXIT_INTERRUPTED: Final = 130
 
@@ -24,14 +33,18 @@ _EXIT_INTERRUPTED: Final = 130
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(package_name="headroom")
 def cli() -> None:
-    """Keep DynamoDB write capacity within limits, from the changes that AWS already streams.
+    """Keep AWS capacity within limits, from the events that AWS already emits: DynamoDB writes and Spot Instances.
 
     \b
     Examples:
       headroom up                        the whole loop on this machine, to watch
       headroom generate day.jsonl.gz     make up a recording
       headroom replay day.jsonl.gz       who would have been suspended, when and why
+      headroom explain tenant-000221     the evidence behind it
+      headroom report                    the same as a page
+      headroom tune day.jsonl.gz         what other limits would have done
       headroom inspect day.jsonl.gz      what each record cost
+      headroom usage list                what can be billed from a ledger of it
       headroom run capacity --config headroom.toml
 
     \b
@@ -39,7 +52,25 @@ def cli() -> None:
     """  # noqa: D301 - click looks for the character that the escape stands for
 
 
-for command in (replay, inspect, generate, config, run, up, doctor, spot):
+for command in (
+    replay,
+    explain,
+    report,
+    tune,
+    hot_keys,
+    inspect,
+    generate,
+    usage,
+    spot,
+    config,
+    record,
+    run,
+    up,
+    doctor,
+    package,
+    cache,
+    completion,
+):
     cli.add_command(command)
 
 

@@ -9,8 +9,11 @@ from typing import Protocol
 import click
 
 from connectors.recordings.files import RecordingError, RecordingFile
+from jobs.capacity.result_files import REPORT_FILE
+from jobs.capacity.rules import RulesError, read_rules
 from jobs.execution import ExecutionMode, JobFailedError
 from jobs.options import EXIT_FAILED, config_option, open_recordings, open_settings, paths_argument, refuse
+from jobs.replay_output import Output
 from jobs.results import ResultsError
 from jobs.settings import Settings
 
@@ -19,6 +22,7 @@ class Job(StrEnum):
     """The jobs that can be replayed."""
 
     CAPACITY = "capacity"
+    USAGE = "usage"
     SPOT = "spot"
 
 
@@ -30,6 +34,7 @@ class Replay(Protocol):
         files: Sequence[RecordingFile],
         settings: Settings,
         out: Path,
+        output: Output,
         *,
         parallelism: int,
         execution_mode: ExecutionMode,
@@ -47,6 +52,8 @@ def _replay_of(job: Job) -> Replay:
     match job:
         case Job.CAPACITY:
             from jobs.capacity.replay_view import replay_and_show
+        case Job.USAGE:
+            from jobs.usage.replay_view import replay_and_show
         case Job.SPOT:
             from jobs.spot.replay_view import replay_and_show
     return replay_and_show
@@ -60,7 +67,15 @@ def _replay_of(job: Job) -> Replay:
     type=click.Choice([job.value for job in Job]),
     default=Job.CAPACITY.value,
     show_default=True,
-    help="capacity: who would have been suspended; spot: which Spot Instances would have been replaced.",
+    help="capacity: who would have been suspended; usage: the ledger of what everybody consumed; "
+    "spot: which Spot Instances would have been replaced.",
+)
+@click.option(
+    "--rules",
+    "rules_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Versions of the rules (limits, shadow, lease) that take effect in the middle of the recording.",
 )
 @click.option(
     "--out",
@@ -84,8 +99,29 @@ def _replay_of(job: Job) -> Replay:
     show_default=True,
     help="Where Flink runs Python: in threads of its JVM, or in a process for each subtask. The results are the same.",
 )
+@click.option(
+    "--html", is_flag=True, help="Write the page that `headroom report` writes, too: DIR/report.html (capacity only)."
+)
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="What is printed: what was found in words, or one JSON object with the counts.",
+)
+@click.option("--quiet", is_flag=True, help="Print nothing but errors, and with --format json nothing but that.")
 def replay(
-    paths: tuple[Path, ...], config_file: Path | None, job: str, out: Path, parallelism: int, execution_mode: str
+    paths: tuple[Path, ...],
+    config_file: Path | None,
+    rules_file: Path | None,
+    job: str,
+    out: Path,
+    parallelism: int,
+    execution_mode: str,
+    html: bool,
+    output_format: str,
+    quiet: bool,
 ) -> None:
     """Tell which partition keys a recorded change stream would have had suspended, when and why.
 
@@ -98,24 +134,59 @@ def replay(
       windows.jsonl    every step of every window in which a key was near its limit or over it
       malformed.jsonl  records that could not be read, with the reason
       late.jsonl       changes that came too late to count
-      summary.json     the counts
+      summary.json     the counts, and the files that were read
+      settings.toml    the settings that held
+
+    \b
+    With --job usage DIR gets, beside malformed.jsonl and summary.json:
+      ledger/          Parquet: what each partition key consumed in each minute, each eventID counted once
+      conflicts.jsonl  changes with the eventID of another that says something else
 
     \b
     Examples:
       headroom replay tests/recordings/conversations.jsonl.gz --config examples/conversations.toml
       headroom replay monday/ tuesday/ --config headroom.toml --out both-days
+      headroom replay day.jsonl.gz --job usage --config headroom.toml --out usage
+      headroom replay day.jsonl.gz --rules rules.toml
+      headroom replay day.jsonl.gz --html
+      headroom replay day.jsonl.gz --quiet --format json | jq .suspensions
 
     \b
     Exit status: 0 when DIR holds the result, malformed records or not; 1 when the job failed and 2 when the command,
     a setting or a path is wrong, DIR being left as it was.
     """  # noqa: D301 - click looks for the character that the escape stands for
-    settings = open_settings(config_file)
+    if html and job != Job.CAPACITY:
+        refuse([f"--html: there is no page of --job {job}"])
+    settings = _with_rules(open_settings(config_file), rules_file)
     files = open_recordings(paths)
     try:
         _replay_of(Job(job))(
-            files, settings, out, parallelism=parallelism, execution_mode=ExecutionMode(execution_mode)
+            files,
+            settings,
+            out,
+            Output(as_json=output_format == "json", quiet=quiet),
+            parallelism=parallelism,
+            execution_mode=ExecutionMode(execution_mode),
         )
     except ResultsError as error:
         refuse([str(error)])
     except (JobFailedError, RecordingError, OSError) as error:
         refuse([str(error)], EXIT_FAILED)
+    if html:
+        from jobs.report.command import write_report
+
+        page = write_report(out, out / REPORT_FILE)
+        if output_format == "text" and not quiet:
+            click.echo(f"Report in {page}")
+
+
+def _with_rules(settings: Settings, rules_file: Path | None) -> Settings:
+    """The settings with their file of rules, or with this one; exits where it has mistakes."""
+    if rules_file is not None:
+        rules = settings.rules.model_copy(update={"file": str(rules_file), "stream": None})
+        settings = settings.model_copy(update={"rules": rules})
+    try:
+        read_rules(settings)
+    except RulesError as error:
+        refuse(error.problems)
+    return settings

@@ -14,14 +14,19 @@ _LINE_EVERY_S: Final = 5.0
 
 
 class ReplayProgress:
-    """Tells how far a replay is, on stderr: a bar on a terminal, elsewhere a line now and then."""
+    """Tells how far a replay is, on stderr: a bar on a terminal, elsewhere a line now and then, nothing when quiet."""
 
     def __init__(
-        self, files: Sequence[RecordingFile], *, doing: str = "replaying", first: str = "starting Flink"
+        self,
+        files: Sequence[RecordingFile],
+        *,
+        doing: str = "replaying",
+        first: str = "starting Flink",
+        quiet: bool = False,
     ) -> None:
         self._doing = doing
         self._first = first
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, quiet=quiet)
         self._total_bytes = max(1, sum(file.content_bytes for file in files))
         self._told_s = monotonic()
         self._bar = Progress(
@@ -33,7 +38,7 @@ class ReplayProgress:
             TimeElapsedColumn(),
             console=self._console,
             transient=True,
-            disable=not self._console.is_terminal,
+            disable=quiet or not self._console.is_terminal,
         )
         self._task = self._bar.add_task(first, total=None, found="")
 

@@ -27,20 +27,29 @@ class Results:
     Args:
         directory: Where the files shall be. It may hold an earlier result of the same kind, but nothing else.
         line_files: The names of the files that lines are added to.
+        directories: The names of directories that are filled by others, see `directory`.
+        others: The names of files that may be there beside an earlier result, and go with it.
 
     Raises:
         ResultsError: The directory holds something else, or cannot be made.
     """
 
-    def __init__(self, directory: Path, line_files: Sequence[str]) -> None:
+    def __init__(
+        self, directory: Path, line_files: Sequence[str], directories: Sequence[str] = (), others: Sequence[str] = ()
+    ) -> None:
         self._shown = directory
         self._line_files = line_files
+        self._directories = directories
+        self._others = others
         with _told_as_results_error(directory):
             # Resolved, for a link shall go on to lead where it led.
             self._directory = directory.resolve()
             self._require_usable()
             self._directory.parent.mkdir(parents=True, exist_ok=True)
             self._staging = Path(tempfile.mkdtemp(prefix=f".{self._directory.name}-", dir=self._directory.parent))
+            self._written = self._staging / "result"
+            for each in directories:
+                (self._written / each).mkdir(parents=True)
             self._lines = sqlite3.connect(self._staging / "lines.sqlite", isolation_level=None)
             # What a crash loses here is worth nothing, so no time is spent to keep it.
             self._lines.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
@@ -68,6 +77,10 @@ class Results:
         with _told_as_results_error(self._shown):
             self._lines.execute("INSERT INTO lines VALUES (?, ?, ?, ?, ?, ?)", (file, *fields, line))
 
+    def directory(self, name: str) -> Path:
+        """One of the directories, to be filled before all is put in place."""
+        return self._written / name
+
     def publish(self, summary: dict[str, Any]) -> None:
         """Write all files and put them in the place of an earlier result, in one step as far as the system has one.
 
@@ -75,8 +88,8 @@ class Results:
             ResultsError: They cannot be written; an earlier result is in its place.
         """
         with _told_as_results_error(self._shown):
-            written = self._staging / "result"
-            written.mkdir()
+            written = self._written
+            written.mkdir(exist_ok=True)
             for name in self._line_files:
                 self._write(written / name)
             text = json.dumps(summary, indent=2, ensure_ascii=False)
@@ -110,7 +123,7 @@ class Results:
         if self._directory.is_mount():
             message = f"{self._shown}: a mount point, which cannot be replaced; name a directory in it"
             raise ResultsError(message)
-        ours = (*self._line_files, SUMMARY_FILE)
+        ours = (*self._line_files, *self._directories, *self._others, SUMMARY_FILE)
         others = sorted(path.name for path in self._directory.iterdir() if path.name not in ours)
         if others:
             message = f"{self._shown}: holds {others[0]!r}, which no replay of this job wrote; "

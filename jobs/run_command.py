@@ -182,6 +182,7 @@ def _run(
     execution_mode: str,
     duration_s: float | None,
 ) -> None:
+    from connectors.kinesis.client import KinesisError
     from jobs.capacity.live import missing_settings
 
     settings = open_settings(config_file)
@@ -212,7 +213,9 @@ def _run(
                 duration_s=duration_s,
                 on_state=_Told(),
             )
-        except JobFailedError as error:
+        except KinesisError as error:
+            refuse([str(error)])
+        except (JobFailedError, OSError) as error:
             refuse([str(error)], EXIT_FAILED)
     if interrupted.is_set():
         raise KeyboardInterrupt
@@ -245,7 +248,7 @@ class _Told:
         passed_s = time.monotonic() - self._told_s
         if status is None or passed_s < _TELL_EVERY_S:
             return
-        rate = (status["records"] - self._records) / passed_s
+        rate = max(0, status["records"] - self._records) / passed_s  # the counts begin again when the job restarts
         self._told_s, self._records = time.monotonic(), status["records"]
         lag = "-" if status["lag_ms"] is None else format_duration(status["lag_ms"])
         decided = ", ".join(f"{count:,} {name}" for name, count in status["decided"].items()) or "nothing"

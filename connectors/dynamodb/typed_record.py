@@ -76,15 +76,30 @@ def image_bytes(image: msgspec.Raw) -> int | None:
     return _names_bytes(attributes) + _values_bytes(attributes.values())
 
 
-def _image_type(levels: int) -> Any:
+def image_difference_bytes(new: msgspec.Raw, old: msgspec.Raw) -> int:
+    """How much more the new image weighs than the old one, from the attributes in which they differ alone."""
+    before = _split_image(old)
+    difference = 0
+    for name, value in _split_image(new).items():
+        earlier = before.pop(name, None)
+        if earlier is None:
+            difference += len(name.encode()) + _values_bytes((_decode_value(value),))
+        elif earlier != value:
+            difference += _values_bytes((_decode_value(value),)) - _values_bytes((_decode_value(earlier),))
+    return difference - _names_bytes(before) - _values_bytes(map(_decode_value, before.values()))
+
+
+def _value_type(levels: int) -> Any:
     body: Any = str | bool | list[str]
     for _level in range(levels):
         value = dict[str, body]
         body = str | bool | list[str | value] | dict[str, value]
-    return dict[str, dict[str, body]]
+    return dict[str, body]
 
 
-_decode_image: Final = msgspec.json.Decoder(_image_type(_MAX_NESTING)).decode
+_decode_image: Final = msgspec.json.Decoder(dict[str, _value_type(_MAX_NESTING)]).decode  # type: ignore[misc]  # made at run time
+_decode_value: Final = msgspec.json.Decoder(_value_type(_MAX_NESTING)).decode
+_split_image: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def _names_bytes(names: Iterable[str]) -> int:

@@ -101,8 +101,23 @@ class KinesisClient:
 
     def retention_ms(self) -> int:
         """How long the stream holds its records."""
-        summary = self._client.describe_stream_summary(StreamName=self.stream)["StreamDescriptionSummary"]
-        return int(summary["RetentionPeriodHours"]) * 3_600_000
+        return int(self._summary()["RetentionPeriodHours"]) * 3_600_000
+
+    def arn(self) -> str:
+        """The stream's Amazon Resource Name.
+
+        Raises:
+            KinesisError: The stream cannot be asked for it.
+        """
+        try:
+            return str(self._summary()["StreamARN"])
+        except (BotoCoreError, ClientError) as error:
+            raise KinesisError(refusal(error, self.stream) or f"stream {self.stream}: {error}") from error
+
+    def _summary(self) -> dict[str, Any]:
+        summary: dict[str, Any] = self._client.describe_stream_summary(StreamName=self.stream)
+        described: dict[str, Any] = summary["StreamDescriptionSummary"]
+        return described
 
     def iterator(self, shard_id: str, arguments: dict[str, Any]) -> str:
         """An iterator of a shard at a position."""

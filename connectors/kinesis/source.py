@@ -31,6 +31,7 @@ from connectors.kinesis.records import ReadRecords
 from connectors.kinesis.shards import SLOTS
 from connectors.kinesis.state import read_state, write_state
 from connectors.kinesis.subtask import POLLS_AT_A_TIME, Subtask
+from connectors.published_metrics import PUBLISHED
 
 
 def kinesis_table(
@@ -41,6 +42,7 @@ def kinesis_table(
     columns: Mapping[str, DataType],
     *,
     subtasks: int = 1,
+    uid: str = "kinesis",
 ) -> Table:
     """The rows that a job makes of a stream's records, as a table that never ends.
 
@@ -52,25 +54,35 @@ def kinesis_table(
         columns: The columns of its rows, each STRING or BIGINT.
         subtasks: How many read side by side, each its part of the stream's hash keys; at most `SLOTS`. It may differ
             from that of the checkpoint that the job is restored from. One keeps all shards in one order.
+        uid: Names the source in the job, and its state in checkpoints.
     """
     ticks = TableDescriptor.for_connector("datagen").schema(Schema.new_builder().column("tick", "INT").build())
     ticks = ticks.option("rows-per-second", "1").option("scan.parallelism", "1")
     keys = keys_of_groups(SLOTS)
-    row_type = Types.ROW_NAMED(list(columns), [_type_of(name, column) for name, column in columns.items()])
     read = (
         tables.to_data_stream(tables.from_descriptor(ticks.build()))
         .flat_map(lambda _: keys, output_type=Types.INT())
         .key_by(lambda key: key, key_type=Types.INT())
-        .process(ReadShards(config, read_records, keys, subtasks), output_type=row_type)
-        .name("kinesis")
-        .uid("kinesis")
+        .process(ReadShards(config, read_records, keys, subtasks), output_type=row_type(columns))
+        .name(uid)
+        .uid(uid)
         .set_parallelism(subtasks)
         .set_max_parallelism(SLOTS)
     )
+    return tables.from_data_stream(read, table_schema(columns))
+
+
+def row_type(columns: Mapping[str, DataType]) -> TypeInformation:
+    """The type of rows with these columns."""
+    return Types.ROW_NAMED(list(columns), [_type_of(name, column) for name, column in columns.items()])
+
+
+def table_schema(columns: Mapping[str, DataType]) -> Schema:
+    """The schema of a table with these columns."""
     schema = Schema.new_builder()
     for name, column in columns.items():
         schema.column(name, column)
-    return tables.from_data_stream(read, schema.build())
+    return schema.build()
 
 
 def _type_of(name: str, column: DataType) -> TypeInformation:
@@ -86,7 +98,7 @@ class _Metrics:
     """Counts as metrics of the operator; per shard, how far behind it is."""
 
     def __init__(self, group: MetricGroup) -> None:
-        self._group = group.add_group("kinesis")
+        self._group = group.add_group(PUBLISHED).add_group("kinesis")
         self._counters: dict[str, Any] = {}
 
     def count(self, name: str, number: int = 1) -> None:

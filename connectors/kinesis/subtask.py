@@ -184,6 +184,12 @@ class Subtask:
             self._marked_ms = self._low_water_ms
             yield self._read_records.mark(self._low_water_ms)
 
+    def arrived_until_ms(self) -> int:
+        """The arrival time before which everything is read, in all shards; `NO_TIME_MS` while that is not known."""
+        if self._slots_to_come != set() or self._listed is None:
+            return NO_TIME_MS
+        return min((shard.progress.cursor_ms for shard in self._holding()), default=NO_TIME_MS)
+
     # What there is to read.
 
     def _discover(self) -> None:
@@ -259,6 +265,9 @@ class Subtask:
         return (shard for shard in self._shards.values() if shard.slot == slot and shard.is_read)
 
     def _start_polls(self) -> None:
+        # Not before the retention is known, by which a checkpoint is told to be too old.
+        if self._listed is None:
+            return
         now_ms = self._clock_ms()
         read = sorted((shard for shard in self._shards.values() if shard.is_read), key=_low_water_of)
         polls = sum(shard.poll is not None for shard in read)
@@ -352,16 +361,17 @@ class Subtask:
         if self._retention_ms is None or read_until_ms == NO_TIME_MS:
             return
         horizon_ms = fetched.asked_at_ms - self._retention_ms
-        if read_until_ms < horizon_ms:
-            records = fetched.answer.records
-            until_ms = records[0].arrival_time_ms if records else horizon_ms
-            yield from self._tell_gap(Gap(shard.shard_id, read_until_ms, max(until_ms, read_until_ms)))
+        records = fetched.answer.records
+        until_ms = records[0].arrival_time_ms if records else horizon_ms
+        # Where older records are still given, the stream has not dropped them yet.
+        if read_until_ms < horizon_ms <= until_ms:
+            yield from self._tell_gap(Gap(shard.shard_id, read_until_ms, until_ms))
 
     def _tell_gap(self, gap: Gap) -> Iterable[Row]:
         self._counts.count("retention_gaps")
         log.error(
-            "shard %s: what arrived between %d and %d (ms of the epoch) was dropped by the stream before it was read, "
-            "for it is older than the stream's retention",
+            "shard %s: what arrived between %d and %d (ms of the epoch), if anything, the stream dropped before it"
+            " was read: it is older than the stream's retention",
             gap.shard_id,
             gap.after_ms,
             gap.until_ms,
@@ -374,7 +384,7 @@ class Subtask:
         """Raise the low-water mark to what all shards together promise, if that is known."""
         if self._slots_to_come != set() or self._listed is None:
             return
-        holding = [shard for shard in self._shards.values() if shard.begun and not self._is_succeeded(shard)]
+        holding = self._holding()
         if holding:
             low_water_ms = min(map(_low_water_of, holding))
         elif self._subtasks == 1:
@@ -382,6 +392,10 @@ class Subtask:
         else:
             low_water_ms = self._clock_ms() - self._config.margin_ms - self._config.out_of_orderness_ms
         self._low_water_ms = max(self._low_water_ms, low_water_ms)
+
+    def _holding(self) -> list[OpenShard]:
+        """The shards from which there is more to come, or from whose children, where nothing is known of those."""
+        return [shard for shard in self._shards.values() if shard.begun and not self._is_succeeded(shard)]
 
     def _is_succeeded(self, shard: OpenShard) -> bool:
         """Whether a shard is read to its end and those who go on from there hold the low-water mark in its place."""

@@ -31,7 +31,8 @@ from pyflink.datastream import DataStream, KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapState, MapStateDescriptor
 from pyflink.metrics import Counter
 
-from connectors.sqs.outbox import Message, Outbox, Waiting
+from connectors.published_metrics import PUBLISHED
+from connectors.sqs.outbox import LONGEST_PAUSE_MS, Message, Outbox, Waiting
 from connectors.sqs.send import Answer, connect, require_fifo_queue, send
 
 SENT, EXPIRED, REFUSED = "sent", "expired", "refused"
@@ -47,11 +48,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A FIFO queue; region and endpoint are None where those of any AWS client hold."""
+    """A FIFO queue.
+
+    Attributes:
+        queue_url: Its address; it may be empty where nothing is to be sent.
+        region: None where that of any AWS client holds.
+        endpoint_url: The same.
+        is_closed: Nothing is to be sent: messages that come are dropped, and those that wait go on waiting.
+    """
 
     queue_url: str
     region: str | None = None
     endpoint_url: str | None = None
+    is_closed: bool = False
 
 
 def send_to_queue(
@@ -82,18 +91,21 @@ class SqsOutbox(KeyedProcessFunction):
             QueueRefusesError: It is not.
         """
         destination = self._destination
-        self._client = connect(destination.region, destination.endpoint_url)
-        require_fifo_queue(self._client, destination.queue_url)
+        if not destination.is_closed:
+            self._client = connect(destination.region, destination.endpoint_url)
+            require_fifo_queue(self._client, destination.queue_url)
         self._kept: MapState = runtime_context.get_map_state(MapStateDescriptor("waiting", Types.LONG(), _MESSAGE_TYPE))
         # What is in the state, in the order in which it is to be sent; read once, for the state is read by nobody else.
         self._outbox: Outbox | None = None
-        metrics = runtime_context.get_metrics_group().add_group("outbox")
+        metrics = runtime_context.get_metrics_group().add_group(PUBLISHED).add_group("outbox")
         self._counters: dict[str, Counter] = {kind: metrics.counter(kind) for kind in (SENT, EXPIRED, REFUSED)}
         self._outages: Counter = metrics.counter("outages")
         metrics.gauge("waiting", lambda: len(self._outbox or ()))
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         """Nothing yet; the message is sent by a timer that is due now."""
+        if self._destination.is_closed:
+            return iter(())
         waiting = self._restored().add(self._as_message(value))
         self._kept.put(waiting.number, tuple(waiting.message))
         ctx.timer_service().register_processing_time_timer(_now_ms())
@@ -102,6 +114,10 @@ class SqsOutbox(KeyedProcessFunction):
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
         """What became of all that is to be sent now."""
         outbox = self._restored()
+        if self._destination.is_closed:
+            # The timer is what begins to send again when the queue is opened.
+            ctx.timer_service().register_processing_time_timer(_now_ms() + LONGEST_PAUSE_MS)
+            return
         turn_ends_s = time.monotonic() + _LONGEST_TURN_S
         while (batch := outbox.batch(_now_ms())) and time.monotonic() < turn_ends_s:
             yield from self._send(outbox, batch)

@@ -1,73 +1,63 @@
 """The capacity job as a graph: decoded change records in, outcomes out. The same for live, replay and tests."""
 
-from collections.abc import Sequence
-from functools import partial
 from importlib.resources import files
 from string import Template
 
-from pyflink.table import Schema, Table
+from pyflink.datastream import DataStream
+from pyflink.table import Table
 from pyflink.table.expressions import col, lit
 
-from connectors.recordings.segments import Segment
-from jobs.capacity.limits import Limits
-from jobs.capacity.operators import DECODED_COLUMNS, OUTCOME_TYPE, Decide, open_lane
+from jobs.capacity.decoded_stream import DecodedStream
+from jobs.capacity.live_rules import VERSIONS_STATE, DecideByArrivingRules
+from jobs.capacity.operators import OUTCOME_TYPE, Decide
 from jobs.capacity.outcomes import OutcomeKind
-from jobs.recorded.source import recorded_source as lanes_source
+from jobs.capacity.rules import Timeline, lowest_warn_wcu, read_rules
 from jobs.runtime import Environment
 from jobs.settings import Settings
 
 
-def recorded_source(environment: Environment, lanes: Sequence[Sequence[Segment]], settings: Settings) -> Table:
-    """The decoded stream of a recording, read in as many lanes as there are subtasks."""
-    return lanes_source(environment, lanes, partial(open_lane, settings=settings), DECODED_COLUMNS)
-
-
-def build(environment: Environment, decoded: Table, settings: Settings) -> Table:
+def build(
+    environment: Environment, decoded: DecodedStream, settings: Settings, rules: DataStream | None = None
+) -> Table:
     """The outcomes of a decoded stream, as rows of kind and line.
 
     Args:
         environment: Where to build.
-        decoded: Rows with the columns of `DECODED_COLUMNS`; each row's `low_water_ms` promises that no later row of
-            its subtask is older, and becomes the watermark.
+        decoded: What was written.
         settings: All settings.
+        rules: Files of rules as they come, see `jobs.capacity.live_rules`; without it the versions in the file that the
+            settings name are followed in event time.
+
+    Raises:
+        RulesError: That file cannot be used.
     """
     tables = environment.tables
-    timed = tables.from_data_stream(tables.to_data_stream(decoded), _timed_schema())
-    tables.create_temporary_view("write_costs", timed.filter(col("table_name").is_not_null))
-    totals = tables.to_data_stream(tables.sql_query(windows_sql(settings)))
-    decided = (
-        totals.key_by(lambda total: (total[0], total[1], total[2]))
-        .process(Decide(settings), output_type=OUTCOME_TYPE)
-        .name("decide")
-        .uid("decide")
-    )
+    tables.create_temporary_view("write_costs", decoded.write_costs)
+    totals = tables.to_data_stream(tables.sql_query(sql("windows.sql", settings)))
+    by_key = totals.key_by(lambda total: (total[0], total[1], total[2]))
+    if rules is None:
+        decided = by_key.process(Decide(settings, Timeline(settings, read_rules(settings))), output_type=OUTCOME_TYPE)
+    else:
+        arriving = by_key.connect(rules.broadcast(VERSIONS_STATE))
+        decided = arriving.process(DecideByArrivingRules(settings), output_type=OUTCOME_TYPE)
+    decided.name("decide").uid("decide")
     # Keys near their limit are few, and one subtask's worth of Python is enough for them.
     decided.set_parallelism(1)
-    reports = timed.filter(col("report").is_not_null).select(lit(OutcomeKind.REPORT.value), col("report"))
+    reports = decoded.reports.select(lit(OutcomeKind.REPORT.value), col("report"))
     return tables.from_data_stream(decided).union_all(reports)
 
 
-def windows_sql(settings: Settings) -> str:
-    """The query that sums up windows, from its SQL file."""
+def sql(file: str, settings: Settings) -> str:
+    """A query of this package, from its SQL file, with the settings in their places."""
     window = settings.window
-    text = files(__package__).joinpath("windows.sql").read_text(encoding="utf-8")
-    return Template(text).substitute(
+    return Template(files(__package__).joinpath(file).read_text(encoding="utf-8")).substitute(
         window_function=window.kind.upper(),
+        step_ms=window.step_ms,
         step_s=_seconds(window.step_ms),
         size_s=_seconds(window.size_ms),
-        lowest_warn_wcu=Limits(settings.limits).lowest_warn_wcu,
+        lowest_warn_wcu=lowest_warn_wcu(settings),
     )
 
 
 def _seconds(duration_ms: int) -> str:
     return f"{duration_ms // 1000}.{duration_ms % 1000:03d}"
-
-
-def _timed_schema() -> Schema:
-    builder = Schema.new_builder()
-    for name, data_type in DECODED_COLUMNS.items():
-        builder.column(name, data_type)
-    builder.column_by_expression("written_at", "TO_TIMESTAMP_LTZ(at_ms, 3)")
-    # A watermark says that nothing at or before it is still to come.
-    builder.watermark("written_at", "TO_TIMESTAMP_LTZ(low_water_ms - 1, 3)")
-    return builder.build()

@@ -16,6 +16,7 @@ After a failure lines since the last checkpoint are there twice. Nothing that is
 import json
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -23,17 +24,25 @@ from typing import Any, Final, Protocol
 import msgspec
 from pyflink.common import Row
 from pyflink.datastream import ProcessFunction, RuntimeContext
-from pyflink.metrics import Counter
+from pyflink.metrics import Counter, Distribution
 
+from connectors.published_metrics import PUBLISHED
 from connectors.sqs.sink import EXPIRED, REFUSED, SENT
-from jobs.capacity.outcomes import OutcomeKind
+from jobs.capacity.outcomes import SHADOWS, OutcomeKind
+from jobs.capacity.rules import uses_rules
 from jobs.capacity.standing import Standing
+from jobs.metric_names import ACTION_DELAY, CAPACITY, LAG, READ
 from jobs.recorded.reports import read_report
 from jobs.settings import Settings
 
 STATUS_FILE: Final = "status.json"
 _STATUS_EVERY_S: Final = 1.0
-_COUNTED: Final = ("changes", "malformed", "ignored", "late", "duplicates", "size_mismatch")
+_METRIC_OF_DECISION: Final = {
+    OutcomeKind.SUSPENDED.value: "suspensions",
+    OutcomeKind.EXTENDED.value: "extensions",
+    OutcomeKind.SHADOW_SUSPENDED.value: "suspensions",
+    OutcomeKind.SHADOW_EXTENDED.value: "extensions",
+}
 # In a log, of each kind so many lines a minute at most; the metrics count all.
 _MOST_LOGGED: Final = 20
 _LOG_PERIOD_S: Final = 60.0
@@ -57,10 +66,11 @@ class Keep(ProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Prepare metrics and files."""
-        metrics = runtime_context.get_metrics_group().add_group("capacity")
-        names = (*_COUNTED, OutcomeKind.SUSPENDED.value, OutcomeKind.EXTENDED.value)
-        self._counters: dict[str, Counter] = {name: metrics.counter(name) for name in names}
-        self._standing = Standing(self._settings.window.step_ms)
+        metrics = runtime_context.get_metrics_group().add_group(PUBLISHED)
+        self._counters: dict[str, Counter] = {name: metrics.counter(name) for name in CAPACITY}
+        self._action_delay: Distribution = metrics.distribution(ACTION_DELAY)
+        standing = self._standing = Standing(self._settings.window.step_ms)
+        metrics.gauge(LAG, lambda: standing.lag_ms(_now_ms()) or 0)
         self._decided_at_ms: dict[str, int] = {}
         self._lines: Lines = DirectoryLines(self._directory) if self._directory else LoggedLines()
         self._tell: dict[str, Callable[[str, str], None]] = {
@@ -68,6 +78,8 @@ class Keep(ProcessFunction):
             OutcomeKind.WINDOW: self._window,
             OutcomeKind.SUSPENDED: self._decision,
             OutcomeKind.EXTENDED: self._decision,
+            OutcomeKind.SHADOW_SUSPENDED: self._decision,
+            OutcomeKind.SHADOW_EXTENDED: self._decision,
             SENT: self._delivery,
             EXPIRED: self._delivery,
             REFUSED: self._delivery,
@@ -88,7 +100,7 @@ class Keep(ProcessFunction):
     def _report(self, _: str, line: str) -> None:
         report = read_report(line)
         self._standing.add_report(report)
-        for name in _COUNTED:
+        for name in READ:
             if number := getattr(report.counts, name):
                 self._counters[name].inc(number)
         self._lines.add("malformed", report.malformed)
@@ -98,11 +110,14 @@ class Keep(ProcessFunction):
         self._standing.add_window(msgspec.json.decode(line))
 
     def _decision(self, kind: str, line: str) -> None:
-        self._counters[kind].inc()
+        self._counters[_METRIC_OF_DECISION[kind]].inc()
+        action = msgspec.json.decode(line)
+        self._action_delay.update(max(0, _now_ms() - action["issued_at_ms"]))
         self._standing.add_decision(kind)
-        self._lines.add_text("shadow" if self._settings.shadow else "actions", line)
-        if not self._settings.shadow and len(self._decided_at_ms) < _MOST_AWAITED:
-            self._decided_at_ms[msgspec.json.decode(line)["action_id"]] = _now_ms()
+        is_shadow = kind in SHADOWS or (self._settings.shadow and not uses_rules(self._settings))
+        self._lines.add_text("shadow" if is_shadow else "actions", line)
+        if not is_shadow and len(self._decided_at_ms) < _MOST_AWAITED:
+            self._decided_at_ms[action["action_id"]] = _now_ms()
 
     def _delivery(self, kind: str, line: str) -> None:
         self._standing.add_delivery(kind)
@@ -123,7 +138,7 @@ class HasSnapshot(Protocol):
         """How it stands at a time."""
 
 
-class Lines:
+class Lines(ABC):
     """Somewhere to put lines."""
 
     def add(self, name: str, lines: Sequence[Mapping[str, Any]]) -> None:
@@ -131,14 +146,14 @@ class Lines:
         for line in lines:
             self.add_text(name, json.dumps(line, ensure_ascii=False))
 
+    @abstractmethod
     def add_text(self, name: str, line: str) -> None:
         """One more line of one kind."""
-        raise NotImplementedError
 
-    def status(self, standing: HasSnapshot) -> None:
+    def status(self, standing: HasSnapshot) -> None:  # noqa: B027 - a log has no place for it
         """How it stands, if it is time to say so."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - a log stays open
         """No more lines come."""
 
 

@@ -7,17 +7,18 @@ the progress before it are the times at which the pages began, so at the beginni
 that is late in the file as a whole. None is late that would not be so in one piece.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
+from itertools import groupby
 from typing import Final, NamedTuple
 
 from connectors.dynamodb.change import Malformed
-from connectors.dynamodb.clock import is_too_far_ahead, wrong_clock_reason
 from connectors.dynamodb.fast_path import FastPath, WriteCost
 from connectors.recordings.segments import Segment
 from jobs.recorded.chunk_report import ChunkReport
 from jobs.recorded.decoded import NO_TIME_MS, Decoded, OpenSegment
+from jobs.recorded.distinct import Key, key_digest
 from jobs.recorded.open_segments import OpenSegments
 from jobs.recorded.reports import Report, write_report
 
@@ -27,9 +28,6 @@ _MOST_SUMS: Final = 200_000
 _MOST_KEYS: Final = 200_000
 _KEYS_PER_REPORT: Final = 4096
 _NO_EARLIEST_MS: Final = 1 << 62
-
-Key = tuple[str, str, str]
-"""Table, partition key, type of the partition key."""
 
 
 class LaneRow(NamedTuple):
@@ -48,6 +46,33 @@ class LaneRow(NamedTuple):
     writes: int
     low_water_ms: int
     report: str | None
+
+
+class WindowRow(NamedTuple):
+    """What a lane gives out of whole windows: a key's writes in one window or a part of it, or, as above, a report.
+
+    Attributes:
+        at_ms: The last millisecond of the window.
+        steps: For each step in which the key wrote `PLACE:WCU:WRITES`, with spaces between; the place in the window is
+            0 for its first step.
+        low_water_ms: No row from this one on has an earlier `at_ms`.
+    """
+
+    table_name: str | None
+    partition_key: str | None
+    partition_key_type: str | None
+    at_ms: int
+    wcu: int
+    steps: str | None
+    low_water_ms: int
+    report: str | None
+
+
+class ClosedSums(NamedTuple):
+    """The capacity and writes of each key in some steps, which are told by their numbers, in order."""
+
+    by_step: dict[int, dict[Key, list[int]]]
+    low_water_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +102,37 @@ class Lane:
 
     def rows(self) -> Iterator[LaneRow]:
         """A report for each chunk, and the sums of each step once it is over in all segments of the lane."""
+        for found in self._read(self._settings.step_ms):
+            if isinstance(found, Report):
+                yield report_row(found, self._low_water_ms)
+                continue
+            for step, sums in found.by_step.items():
+                yield from step_rows(sums, step, self._settings.step_ms, found.low_water_ms)
+
+    def window_rows(self, window_ms: int) -> Iterator[WindowRow]:
+        """A report for each chunk, and the sums of each window, of whole steps, once it is over in all segments."""
+        steps_in_window = window_ms // self._settings.step_ms
+        for found in self._read(window_ms):
+            if isinstance(found, Report):
+                low_water_ms = self._low_water_ms
+                yield WindowRow(None, None, None, low_water_ms, 0, None, low_water_ms, write_report(found))
+                continue
+            for window, steps in groupby(found.by_step, lambda step: step // steps_in_window):
+                by_place = {step % steps_in_window: found.by_step[step] for step in steps}
+                yield from window_rows(by_place, (window + 1) * window_ms - 1, found.low_water_ms)
+
+    def _read(self, together_ms: int) -> Iterator[Report | ClosedSums]:
+        """A report for each chunk, and the sums of all steps in a time of this length once that is over."""
         while read := self._segments.next_chunk():
             report = self._take(*read)
-            yield from self._closed_sums(self._segments.lowest_progress_ms() - self._settings.out_of_orderness_ms)
-            yield self._report_row(report)
+            low_water_ms = self._segments.lowest_progress_ms() - self._settings.out_of_orderness_ms
+            yield self._closed(self._due(low_water_ms, together_ms))
+            self._low_water_ms = max(self._low_water_ms, low_water_ms)
+            yield report
             if len(self._keys) > _MOST_KEYS:
-                yield from self._key_rows()
-        yield from self._sum_rows(sorted(self._sums))
-        yield from self._key_rows()
+                yield from self._key_reports()
+        yield self._closed(self._sums)
+        yield from self._key_reports()
 
     def _take(self, opened: OpenSegment[WriteCost], decoded: Decoded[WriteCost]) -> Report:
         report = Report()
@@ -114,7 +162,9 @@ class Lane:
         for index, cost in enumerate(decoded.costs):
             table, partition_key, partition_key_type, at_ms, wcu, size_mismatch, document = cost
             if at_ms > progress_ms:
-                if at_ms - progress_ms > tolerance_ms and (reason := self._wrong_clock(opened, decoded, index)):
+                if at_ms - progress_ms > tolerance_ms and (
+                    reason := opened.why_not_believed(decoded.costs, index, tolerance_ms)
+                ):
                     telling.malformed(reason, document)
                     refused += 1
                     continue
@@ -125,7 +175,7 @@ class Lane:
                 first_ms = at_ms
             if at_ms < progress_ms - lateness_ms:
                 telling.late(cost, progress_ms - at_ms)
-                self._keys.add(_digest((table, partition_key, partition_key_type)))
+                self._keys.add(key_digest((table, partition_key, partition_key_type)))
                 continue
             step = at_ms // step_ms
             if step != open_step:
@@ -143,35 +193,24 @@ class Lane:
             counts.seen(first_ms, progress_ms if is_newest_of_chunk else _last_ms(decoded.costs, progress_ms))
         opened.progress_ms = progress_ms
 
-    def _wrong_clock(self, opened: OpenSegment[WriteCost], decoded: Decoded[WriteCost], index: int) -> str | None:
-        """Why a time that jumps ahead is not believed, None where it is."""
-        at_ms = decoded.costs[index].at_ms
-        if is_too_far_ahead(at_ms, opened.following_ms(decoded.costs, index), self._settings.future_tolerance_ms):
-            return wrong_clock_reason(at_ms)
-        return None
+    def _due(self, low_water_ms: int, together_ms: int) -> Iterable[int]:
+        """The steps in what ends at the low-water mark or before; all steps where too many sums are held."""
+        if sum(map(len, self._sums.values())) > _MOST_SUMS:
+            return self._sums
+        steps_together = together_ms // self._settings.step_ms
+        return [step for step in self._sums if (step // steps_together + 1) * together_ms <= low_water_ms]
 
-    def _closed_sums(self, low_water_ms: int) -> Iterator[LaneRow]:
-        """The sums of the steps that end at the low-water mark or before; all sums where too many are held."""
-        step_ms = self._settings.step_ms
-        held = sum(map(len, self._sums.values()))
-        due = [step for step in self._sums if (step + 1) * step_ms <= low_water_ms or held > _MOST_SUMS]
-        yield from self._sum_rows(sorted(due))
-        self._low_water_ms = max(self._low_water_ms, low_water_ms)
+    def _closed(self, steps: Iterable[int]) -> ClosedSums:
+        closed = {step: self._sums.pop(step) for step in sorted(steps)}
+        for sums in closed.values():
+            self._keys.update(map(key_digest, sums))
+        return ClosedSums(closed, self._low_water_ms)
 
-    def _sum_rows(self, steps: Iterable[int]) -> Iterator[LaneRow]:
-        for step in steps:
-            sums = self._sums.pop(step)
-            self._keys.update(map(_digest, sums))
-            yield from step_rows(sums, step, self._settings.step_ms, self._low_water_ms)
-
-    def _key_rows(self) -> Iterator[LaneRow]:
+    def _key_reports(self) -> Iterator[Report]:
         keys = sorted(self._keys)
         self._keys.clear()
         for start in range(0, len(keys), _KEYS_PER_REPORT):
-            yield self._report_row(Report(keys=keys[start : start + _KEYS_PER_REPORT]))
-
-    def _report_row(self, report: Report) -> LaneRow:
-        return report_row(report, self._low_water_ms)
+            yield Report(keys=keys[start : start + _KEYS_PER_REPORT])
 
 
 def step_rows(sums: Mapping[Key, Sequence[int]], step: int, step_ms: int, low_water_ms: int) -> Iterator[LaneRow]:
@@ -186,11 +225,20 @@ def report_row(report: Report, low_water_ms: int) -> LaneRow:
     return LaneRow(None, None, None, low_water_ms, 0, 0, low_water_ms, write_report(report))
 
 
+def window_rows(
+    by_place: Mapping[int, Mapping[Key, Sequence[int]]], at_ms: int, low_water_ms: int
+) -> Iterator[WindowRow]:
+    """The rows of one window: of each key what it consumed in all these steps, which are told by their places."""
+    total_wcu: defaultdict[Key, int] = defaultdict(int)
+    steps: defaultdict[Key, list[str]] = defaultdict(list)
+    for place, sums in by_place.items():
+        for key, (wcu, writes) in sums.items():
+            total_wcu[key] += wcu
+            steps[key].append(f"{place}:{wcu}:{writes}")
+    for key, wcu in total_wcu.items():
+        yield WindowRow(*key, at_ms, wcu, " ".join(steps[key]), low_water_ms, None)
+
+
 def _last_ms(costs: Sequence[WriteCost], newest_ms: int) -> int:
     """The last time of changes that are no newer than all before them; later ones were refused."""
     return max(cost.at_ms for cost in costs if cost.at_ms <= newest_ms)
-
-
-def _digest(key: Key) -> bytes:
-    """Eight bytes that stand for a key; two of a million keys share them once in 37 million recordings."""
-    return blake2b("\0".join(key).encode(), digest_size=8).digest()

@@ -10,6 +10,7 @@ from pyflink.table import Table
 from pyflink.table.expressions import col
 
 from connectors.actions import decode
+from connectors.kinesis.aws_source import aws_kinesis_table
 from connectors.kinesis.config import KinesisConfig
 from connectors.kinesis.positions import OLDEST, parse_start
 from connectors.kinesis.records import Gap, ReadBatch, ShardBatch
@@ -17,16 +18,20 @@ from connectors.kinesis.source import kinesis_table
 from connectors.sqs.fifo import group_id
 from connectors.sqs.outbox import Message
 from connectors.sqs.sink import Destination, send_to_queue
+from jobs.capacity.decoded_stream import DECODED_COLUMNS, decoded_stream
 from jobs.capacity.job import build
 from jobs.capacity.keep import Keep
 from jobs.capacity.lane import LaneRow
-from jobs.capacity.operators import DECODED_COLUMNS, fast_path, lane_settings
+from jobs.capacity.live_rules import arriving_rules
+from jobs.capacity.operators import fast_path, lane_settings
 from jobs.capacity.outcomes import OutcomeKind
+from jobs.capacity.rules import uses_rules
 from jobs.capacity.shard import read_batch
 from jobs.runtime import Environment
-from jobs.settings import KinesisSettings, Settings
+from jobs.settings import KinesisReader, KinesisSettings, Settings
 
 JOB_NAME = "headroom capacity"
+_RULES_POLL_MS = 1_000
 
 
 def missing_settings(settings: Settings) -> list[str]:
@@ -51,21 +56,31 @@ def define(environment: Environment, settings: Settings, keep_in: Path | None = 
 
 
 def kinesis_source(environment: Environment, settings: Settings) -> Table:
-    """The decoded stream that the settings name."""
-    config = kinesis_config(settings.kinesis, settings.window.out_of_orderness_ms, time_ns() // 1_000_000)
-    return kinesis_table(environment.streams, environment.tables, config, ReadCosts(settings), DECODED_COLUMNS)
+    """The decoded stream that the settings name.
+
+    Raises:
+        KinesisError: It is to be read by AWS's source, and there is no jar or no stream.
+    """
+    kinesis = settings.kinesis
+    config = kinesis_config(kinesis, settings.window.out_of_orderness_ms, time_ns() // 1_000_000)
+    ends = environment.streams, environment.tables, config, ReadCosts(settings), DECODED_COLUMNS
+    if kinesis.reader is KinesisReader.PYTHON:
+        return kinesis_table(*ends)
+    return aws_kinesis_table(*ends, Path(kinesis.jar) if kinesis.jar else None)
 
 
 def decide_and_send(environment: Environment, decoded: Table, settings: Settings, keep_in: Path | None) -> None:
     """Let the job decide on a decoded stream, send what it decides, and keep what it tells."""
     tables = environment.tables
-    outcomes = build(environment, decoded, settings)
-    told = outcomes
-    if settings.sqs.queue_url is not None and not settings.shadow:
-        is_action = col("kind").in_(OutcomeKind.SUSPENDED.value, OutcomeKind.EXTENDED.value)
-        destination = Destination(settings.sqs.queue_url, settings.sqs.region, settings.sqs.endpoint_url)
-        sent = send_to_queue(tables.to_data_stream(outcomes.filter(is_action)), destination, as_message, uid="outbox")
-        told = outcomes.union_all(tables.from_data_stream(sent))
+    rules = arriving_rules(environment, settings, rules_config(settings))
+    outcomes = build(environment, decoded_stream(environment, decoded), settings, rules)
+    is_action = col("kind").in_(OutcomeKind.SUSPENDED.value, OutcomeKind.EXTENDED.value)
+    sqs = settings.sqs
+    # The graph is the same in shadow: state that was kept in one is found in the other.
+    is_closed = settings.shadow and not uses_rules(settings)
+    destination = Destination(sqs.queue_url or "", sqs.region, sqs.endpoint_url, is_closed=is_closed)
+    sent = send_to_queue(tables.to_data_stream(outcomes.filter(is_action)), destination, as_message, uid="outbox")
+    told = outcomes.union_all(tables.from_data_stream(sent))
     tables.to_data_stream(told).process(Keep(keep_in, settings)).set_parallelism(1).name("keep").uid("keep")
 
 
@@ -87,6 +102,12 @@ def kinesis_config(settings: KinesisSettings, out_of_orderness_ms: int, now_ms: 
         margin_ms=settings.margin_ms,
         out_of_orderness_ms=out_of_orderness_ms,
     )
+
+
+def rules_config(settings: Settings) -> KinesisConfig:
+    """How a stream of rules is read: all that it holds, for what is known already is passed over."""
+    kinesis = settings.kinesis
+    return KinesisConfig(settings.rules.stream or "", kinesis.region, kinesis.endpoint_url, OLDEST, _RULES_POLL_MS)
 
 
 class ReadCosts:

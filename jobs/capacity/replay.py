@@ -3,21 +3,22 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from connectors.actions import decode
 from connectors.recordings.files import RecordingFile
-from jobs.capacity.outcomes import OutcomeKind
+from jobs.capacity.outcomes import SHADOWS, OutcomeKind
+from jobs.capacity.result_files import LINE_FILES, REPORT_FILE, SETTINGS_FILE
+from jobs.capacity.rules import uses_rules
 from jobs.capacity.tally import Tally
 from jobs.execution import ExecutionMode
-from jobs.recorded.lanes import plan_lanes
+from jobs.recorded.lanes import plan_lanes_of_job
 from jobs.recorded.reports import read_report
 from jobs.results import Results
 from jobs.settings import Settings
-
-LINE_FILES: Final = ("actions.jsonl", "shadow.jsonl", "windows.jsonl", "malformed.jsonl", "late.jsonl")
+from jobs.settings.render import to_toml
 
 
 def replay(
@@ -46,14 +47,15 @@ def replay(
     # PyFlink takes most of a second to load, which a mistake in a path or a setting need not wait for.
     from pyflink.table.expressions import col, concat
 
-    from jobs.capacity.job import build, recorded_source
+    from jobs.capacity.job import build
+    from jobs.capacity.recorded_stream import recorded_stream
     from jobs.runtime import collect_lines, local_environment
 
     started_s = monotonic()
     tally = Tally()
-    with Results(out, LINE_FILES) as results:
+    with Results(out, LINE_FILES, others=[REPORT_FILE]) as results:
         environment = local_environment(parallelism=parallelism, execution_mode=execution_mode)
-        decoded = recorded_source(environment, plan_lanes(files, parallelism), settings)
+        decoded = recorded_stream(environment, plan_lanes_of_job(files, parallelism, execution_mode), settings)
         outcomes = build(environment, decoded, settings)
         lines = outcomes.select(concat(col("kind"), " ", col("line")))
         for batch in collect_lines(environment, lines, "headroom replay"):
@@ -61,7 +63,12 @@ def replay(
                 kind, _, line = outcome.partition(" ")
                 _sort_out(OutcomeKind(kind), line, results, tally, settings)
             on_progress(tally)
+        for number, text in enumerate(to_toml(settings).splitlines()):
+            results.add(SETTINGS_FILE, (number,), text)
         summary = tally.summary(monotonic() - started_s)
+        summary["recording"] = [
+            {"file": str(Path(file.path).absolute()), "size_bytes": file.size_bytes} for file in files
+        ]
         results.publish(summary)
     return tally, summary
 
@@ -78,11 +85,12 @@ def _sort_out(kind: OutcomeKind, line: str, results: Results, tally: Tally, sett
             tally.add_window(fields)
             order = (fields["step_end_ms"], fields["table"], fields["partition_key"], fields["window_start_ms"])
             results.add("windows.jsonl", order, line)
-        case OutcomeKind.SUSPENDED | OutcomeKind.EXTENDED:
+        case _:
             action = decode(line.encode())
             tally.add_action(kind, action)
             order = (action.issued_at_ms, action.table, action.partition_key, action.partition_key_type)
-            results.add("shadow.jsonl" if settings.shadow else "actions.jsonl", order, line)
+            is_shadow = kind in SHADOWS or (settings.shadow and not uses_rules(settings))
+            results.add("shadow.jsonl" if is_shadow else "actions.jsonl", order, line)
 
 
 def _keep(results: Results, file: str, lines: Sequence[dict[str, Any]]) -> None:

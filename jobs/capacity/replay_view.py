@@ -14,6 +14,7 @@ from connectors.recordings.files import RecordingFile
 from jobs.capacity.replay import replay
 from jobs.capacity.tally import Tally
 from jobs.execution import ExecutionMode
+from jobs.replay_output import Output
 from jobs.replay_progress import ReplayProgress
 from jobs.settings import Settings
 from jobs.settings.durations import format_duration
@@ -29,10 +30,16 @@ _MOST_NEAR_ROWS: Final = 5
 
 
 def replay_and_show(
-    files: Sequence[RecordingFile], settings: Settings, out: Path, *, parallelism: int, execution_mode: ExecutionMode
+    files: Sequence[RecordingFile],
+    settings: Settings,
+    out: Path,
+    output: Output,
+    *,
+    parallelism: int,
+    execution_mode: ExecutionMode,
 ) -> None:
     """Replay a recording, telling how far it is, and print what came of it; raises as `replay` does."""
-    with ReplayProgress(files) as progress:
+    with ReplayProgress(files, quiet=output.quiet) as progress:
         tally, summary = replay(
             files,
             settings,
@@ -41,7 +48,7 @@ def replay_and_show(
             execution_mode=execution_mode,
             on_progress=lambda tally: progress.update(tally.counts.read_bytes, _found(tally)),
         )
-    show_result(tally, summary, settings, out)
+    output.print(result_json(tally, summary, out), lambda: show_result(tally, summary, settings, out))
 
 
 def _found(tally: Tally) -> str:
@@ -56,6 +63,27 @@ def show_result(tally: Tally, summary: dict[str, Any], settings: Settings, out: 
     _show_near(console, tally)
     _show_counts(console, tally, summary, settings)
     console.print(f"Results in {out}{os.sep}", highlight=False, markup=False)
+
+
+def result_json(tally: Tally, summary: dict[str, Any], out: Path) -> dict[str, Any]:
+    """What `--format json` prints: the summary, where the files are, and who would have been suspended."""
+    suspended = []
+    for (table, partition_key, key_type), history in tally.suspended.items():
+        evidence = history.first.evidence
+        peak = tally.peaks.get((table, partition_key))
+        suspended.append(
+            {
+                "table": table,
+                "partition_key": partition_key,
+                "partition_key_type": key_type,
+                "first_at_ms": history.first.issued_at_ms,
+                "suspensions": history.suspensions,
+                "suspended_ms": history.suspended_ms,
+                "peak_wcu": peak.consumed_wcu if peak else evidence.consumed_wcu,
+                "limit_wcu": evidence.limit_wcu,
+            }
+        )
+    return {**summary, "results": str(out), "suspended": suspended}
 
 
 def _show_suspended(console: Console, tally: Tally) -> None:

@@ -12,7 +12,6 @@ from jobs.execution import ExecutionMode
 from jobs.settings import Settings
 
 _LOOK_EVERY_S: Final = 0.5
-_ENDED: Final = frozenset({"FAILED", "FINISHED", "CANCELED", "SUSPENDED"})
 
 
 def run(
@@ -52,6 +51,8 @@ def run(
     live = import_module(f"jobs.{job}.live")
     from jobs.runtime import Recovery, RunningJob, local_environment
 
+    # On a cluster the job's processes have other working directories.
+    keep_in = keep_in.resolve()
     recovery = Recovery(checkpoints, restore_from=restore_from)
     environment = local_environment(
         parallelism=parallelism, execution_mode=execution_mode, recovery=recovery, cluster=cluster
@@ -60,9 +61,9 @@ def run(
     running = RunningJob(environment, live.JOB_NAME)
     ends_s = None
     while not stop.wait(_LOOK_EVERY_S) and (ends_s is None or time.monotonic() < ends_s):
-        state = running.status()
-        if state in _ENDED:
+        if running.has_ended():
             raise running.failure()
+        state = running.status()
         if state == "RUNNING" and ends_s is None and duration_s is not None:
             ends_s = time.monotonic() + duration_s
         on_state(state, read_status(keep_in))

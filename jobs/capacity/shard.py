@@ -18,7 +18,8 @@ from connectors.dynamodb.change import Malformed
 from connectors.dynamodb.clock import wrong_clock_reason
 from connectors.dynamodb.fast_path import FastPath, WriteCost, event_id
 from connectors.kinesis.records import KinesisRecord, ReadBatch, ShardBatch
-from jobs.capacity.lane import Key, LaneRow, LaneSettings, report_row, step_rows
+from jobs.capacity.lane import LaneRow, LaneSettings, report_row, step_rows
+from jobs.recorded.distinct import Key
 from jobs.recorded.reports import Report, late_line, malformed_line
 
 # Changes that are remembered to be counted once: a shard takes 1,000 a second. Beyond so many the oldest are forgotten,

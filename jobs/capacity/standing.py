@@ -41,19 +41,23 @@ class Standing:
         """Take note of what became of a message."""
         self.delivered[kind] = self.delivered.get(kind, 0) + 1
 
+    def lag_ms(self, now_ms: int) -> int | None:
+        """How far the newest change is behind a time; None before the first one."""
+        newest_ms = self.counts.last_event_ms
+        return None if newest_ms is None else max(0, now_ms - newest_ms)
+
     def snapshot(self, now_ms: int) -> dict[str, Any]:
-        """How it stands at a time; `lag_ms` is how far the newest change is behind it, None before the first one."""
+        """How it stands at a time."""
         newest_end_ms = max((line["step_end_ms"] for line in self._hottest.values()), default=0)
         # Of older steps than the newest two nothing is said about now.
         oldest_end_ms = newest_end_ms - self.step_ms
         self._hottest = {key: line for key, line in self._hottest.items() if line["step_end_ms"] >= oldest_end_ms}
         hottest = sorted(self._hottest.values(), key=lambda line: -line["consumed_wcu"] / line["limit_wcu"])
-        newest_ms = self.counts.last_event_ms
         return {
             "at_ms": now_ms,
             "records": self.counts.events,
             **asdict(self.counts),
-            "lag_ms": None if newest_ms is None else max(0, now_ms - newest_ms),
+            "lag_ms": self.lag_ms(now_ms),
             "decided": self.decided,
             "delivered": self.delivered,
             "hottest": hottest[:_MOST_HOTTEST],

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from connectors.actions import SuspendAction
-from jobs.capacity.outcomes import OutcomeKind
+from jobs.capacity.outcomes import BEGINS, OutcomeKind
 from jobs.recorded.distinct import DistinctDigests
 from jobs.recorded.reports import Counts, Report
 
@@ -64,7 +64,7 @@ class Tally:
         """Take note of a lease given or extended; the actions of one key come in the order of their times."""
         key = (action.table, action.partition_key, action.partition_key_type)
         history = self.suspended.setdefault(key, KeyHistory(action))
-        if kind is OutcomeKind.SUSPENDED:
+        if kind in BEGINS:
             history.suspensions += 1
         else:
             history.extensions += 1

@@ -16,6 +16,7 @@ from jobs.generate.malformed import UNFRAMED, MalformedKind
 from jobs.generate.profile import Misbehaving, Profile, ProfileError
 from jobs.generate.stream import records as generated
 from jobs.generate.write import Form, obstacle, write_recording
+from jobs.options import Notation
 
 _DEFAULT_RECORDS: Final = 100_000
 _PROGRESS_AFTER_S: Final = 2.0
@@ -34,23 +35,7 @@ Examples:
 """
 
 
-class _Notation(click.ParamType[Any]):
-    """Options that are read by a function of `jobs.generate.notation`."""
-
-    def __init__(self, name: str, read: Callable[[str], object]) -> None:
-        self.name = name
-        self._read = read
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return self._read(value)
-        except ValueError as error:
-            self.fail(f"{error}.", param, ctx)
-
-
-_DURATION: Final = _Notation("duration", notation.duration_ms)
+_DURATION: Final = Notation("duration", notation.duration_ms)
 _FRACTION: Final = click.FloatRange(0, 1)
 
 
@@ -61,7 +46,7 @@ _FRACTION: Final = click.FloatRange(0, 1)
 @click.option(
     "--rate",
     "rate_per_s",
-    type=_Notation("rate", notation.rate_per_s),
+    type=Notation("rate", notation.rate_per_s),
     default="200/s",
     show_default=True,
     help="Changes of all tenants together.",
@@ -70,7 +55,7 @@ _FRACTION: Final = click.FloatRange(0, 1)
 @click.option(
     "--start",
     "start_ms",
-    type=_Notation("time", notation.instant_ms),
+    type=Notation("time", notation.instant_ms),
     default="2026-11-20T10:00:00Z",
     show_default=True,
     help="Event time of the beginning.",
@@ -91,21 +76,21 @@ _FRACTION: Final = click.FloatRange(0, 1)
 )
 @click.option(
     "--tables",
-    type=_Notation("tables", notation.tables),
+    type=Notation("tables", notation.tables),
     default="conversations:pk:sk,sessions:id",
     show_default=True,
     help="NAME:PARTITION_KEY[:SORT_KEY], separated by commas; KEY=N and KEY=B for keys of another type.",
 )
 @click.option(
     "--misbehaving",
-    type=_Notation("tenant", notation.misbehaving),
+    type=Notation("tenant", notation.misbehaving),
     multiple=True,
     help='[TABLE/]KEY:START:LENGTH:RATE[:SIZES], repeatable; "none" for nobody.'
     "  [default: tenant-000221 in the second quarter]",
 )
 @click.option(
     "--item-bytes",
-    type=_Notation("sizes", notation.size_ranges),
+    type=Notation("sizes", notation.size_ranges),
     default="40..1500@98,1500..40KB@1.95,40KB..400KB@0.05",
     show_default=True,
     help="Sizes of items, small ones likelier: ranges, each with its share.",
@@ -134,7 +119,7 @@ _FRACTION: Final = click.FloatRange(0, 1)
 @click.option(
     "--late-by",
     "late_by_ms",
-    type=_Notation("durations", notation.durations_ms),
+    type=Notation("durations", notation.durations_ms),
     default="2m30s..6m",
     show_default=True,
     help="How late; none is in a recording that ends before.",

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from connectors.dynamodb.change import Ignored, Malformed
-from connectors.dynamodb.clock import RECORDS_AROUND
+from connectors.dynamodb.clock import RECORDS_AROUND, is_too_far_ahead, wrong_clock_reason
 from connectors.dynamodb.fast_path import peek_time_ms
 from connectors.recordings.chunks import Chunk
 from connectors.recordings.envelopes import expand
@@ -49,11 +49,13 @@ class Decoded(NamedTuple, Generic[Timed]):
 
 
 class OpenSegment(Generic[Timed]):
-    """A segment being read: its decoded chunks in order, and the newest time so far."""
+    """A segment being read: its decoded chunks in order, the newest time so far, and how many changes were taken."""
 
     def __init__(self, segment: Segment, decoder: Decoder[Timed]) -> None:
         self._segment = segment
+        self.origin = (segment.file.path, segment.start_byte)
         self.progress_ms = segment.first_ms or NO_TIME_MS
+        self.taken = 0
         self._decode = partial(decode_chunk, decoder=decoder)
         # Not a generator expression, which would hold each chunk until the next.
         self._decoded = map(self._decode, segment.chunks())
@@ -74,6 +76,13 @@ class OpenSegment(Generic[Timed]):
         while len(times) < RECORDS_AROUND and (decoded := next(ahead, None)):
             times += [cost.at_ms for cost in islice(decoded.costs, RECORDS_AROUND - len(times))]
         return times
+
+    def why_not_believed(self, costs: Sequence[Timed], index: int, tolerance_ms: int) -> str | None:
+        """Why a time of the newest chunk that jumps ahead is a wrong clock's, None where it is believed."""
+        at_ms = costs[index].at_ms
+        if is_too_far_ahead(at_ms, self.following_ms(costs, index), tolerance_ms):
+            return wrong_clock_reason(at_ms)
+        return None
 
     def _chunks_ahead(self) -> Iterator[Decoded[Timed]]:
         yield from self._looked_ahead

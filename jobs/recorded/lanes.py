@@ -5,6 +5,7 @@ from typing import Final
 
 from connectors.recordings.files import RecordingFile
 from connectors.recordings.segments import Segment, plan_segments
+from jobs.execution import ExecutionMode
 from jobs.recorded.decoded import first_time_ms
 from jobs.recorded.open_segments import reading_order
 
@@ -25,3 +26,16 @@ def plan_lanes(files: Sequence[RecordingFile], parallelism: int) -> list[list[Se
         [segment for number, segment in enumerate(segments) if number // run % parallelism == lane]
         for lane in range(parallelism)
     ]
+
+
+def plan_lanes_of_job(
+    files: Sequence[RecordingFile], parallelism: int, execution_mode: ExecutionMode
+) -> list[list[Segment]]:
+    """The lanes of a job's subtasks.
+
+    In thread mode all subtasks share one interpreter, and two that want it wait for each other at every row: there one
+    of them reads everything and the others have empty lanes.
+    """
+    if execution_mode is ExecutionMode.THREAD:
+        return [*plan_lanes(files, 1), *([] for _ in range(parallelism - 1))]
+    return plan_lanes(files, parallelism)

@@ -29,6 +29,7 @@ class Counts:
     size_mismatch: int = 0
     first_event_ms: int | None = None
     last_event_ms: int | None = None
+    without_event_id: int = 0
     duplicates: int = 0
 
     @property
@@ -49,6 +50,7 @@ class Counts:
         self.ignored += other.ignored
         self.late += other.late
         self.size_mismatch += other.size_mismatch
+        self.without_event_id += other.without_event_id
         self.duplicates += other.duplicates
         if other.first_event_ms is not None and other.last_event_ms is not None:
             self.seen(other.first_event_ms, other.last_event_ms)

@@ -42,6 +42,7 @@ Ratio = Annotated[
 ]
 TableName = Annotated[str, Unit("table name"), Field(min_length=1)]
 AttributeName = Annotated[str, Unit("attribute name"), Field(min_length=1)]
+Location = Annotated[str, Unit("path or URL"), Field(min_length=1)]
 StreamName = Annotated[str, Unit("stream name"), Field(min_length=1)]
 FilePath = Annotated[str, Unit("path"), Field(min_length=1)]
 Url = Annotated[str, Unit("URL"), Field(min_length=1)]
@@ -235,6 +236,56 @@ class DecodeSettings(Section):
     )
 
 
+class UsageSink(StrEnum):
+    """Where the rows of the usage ledger go."""
+
+    PARQUET = "parquet"
+    FIREHOSE = "firehose"
+
+
+class UsageSettings(Section):
+    """The usage ledger."""
+
+    horizon_ms: DurationMs = Field(
+        default=DAY_MS,
+        ge=MINUTE_MS,
+        le=32 * DAY_MS,
+        description="How long an eventID is remembered, so that no copy of its change that arrives meanwhile is "
+        "counted; 28 bytes are held for each.",
+    )
+    sink: Annotated[UsageSink, Unit("word"), Field(strict=False)] = Field(
+        default=UsageSink.PARQUET,
+        description="parquet: files in ledger; firehose: the same rows to the Data Firehose stream in delivery_stream. "
+        "A replay always writes files, below its --out.",
+    )
+    ledger: Location = Field(
+        default="headroom-ledger",
+        description="Where the ledger is kept: a directory, or s3://bucket/prefix.",
+    )
+    delivery_stream: StreamName = Field(
+        default="headroom-usage", description="Data Firehose stream that rows go to where sink is firehose."
+    )
+    file_span_ms: DurationMs = Field(
+        default=15 * MINUTE_MS,
+        ge=MINUTE_MS,
+        le=HOUR_MS,
+        description="Time whose rows one file holds; an hour is a whole number of spans, a span one of minutes. "
+        "A file appears when its span is over.",
+    )
+    buckets: Annotated[int, Unit("files"), Field(ge=1, le=256)] = Field(
+        default=4,
+        description="Into how many files the partition keys of a table are dealt in each span; fixed for the life of a "
+        "ledger.",
+    )
+
+    @classmethod
+    def conflicts(cls, values: Mapping[str, Any]) -> Iterator[Conflict]:
+        """A span that does not divide the hour into whole minutes."""
+        span_ms = values.get("file_span_ms")
+        if span_ms is not None and (HOUR_MS % span_ms or span_ms % MINUTE_MS):
+            yield Conflict(("file_span",), f"{quoted(span_ms)} does not divide an hour into spans of whole minutes")
+
+
 class KinesisReader(StrEnum):
     """What reads a stream."""
 
@@ -330,6 +381,34 @@ class SqsSettings(Section):
             yield from url_conflicts(name, values.get(name))
 
 
+class RulesSettings(Section):
+    """Where rules come from that change while a job runs."""
+
+    file: FilePath | None = Field(
+        default=None,
+        description="File of versions of the rules (limits, shadow, lease), which a live run watches and a replay "
+        "follows in event time.",
+        examples=["rules.toml"],
+    )
+    stream: StreamName | None = Field(
+        default=None,
+        description="Stream on which a live run gets such files as records, and watches no file; in the Region of "
+        "kinesis.",
+        examples=["headroom-rules"],
+    )
+    check_ms: DurationMs = Field(
+        default=5 * SECOND_MS,
+        ge=SECOND_MS,
+        le=HOUR_MS,
+        description="How often a live run looks whether the file has changed.",
+    )
+    lowest_warn_wcu: Wcu = Field(
+        default=1_000,
+        description="Write capacity units below which no version may begin to warn: totals below it, and below the "
+        "limits in these settings, stay inside Flink.",
+    )
+
+
 class Settings(Section):
     """All settings."""
 
@@ -342,8 +421,12 @@ class Settings(Section):
     )
     lease: LeaseSettings = Field(default=LeaseSettings(), description="A suspension is a lease: it ends by itself.")
     decode: DecodeSettings = Field(default=DecodeSettings(), description="How change records are read.")
+    usage: UsageSettings = Field(default=UsageSettings(), description="The usage ledger.")
     kinesis: KinesisSettings = Field(default=KinesisSettings(), description="The stream that a live run reads.")
     sqs: SqsSettings = Field(default=SqsSettings(), description="Where a live run sends suspensions.")
+    rules: RulesSettings = Field(
+        default=RulesSettings(), description="Where rules come from that change while a job runs."
+    )
     tables: dict[str, TableSettings] = Field(
         default_factory=dict,
         description="What the change stream does not say of a table, by the table's name.",

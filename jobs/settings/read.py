@@ -26,10 +26,24 @@ _LONGEST_GUESSED_NAME = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Mistakes:
-    """Why tables are no settings: a sentence for each mistake, none of them empty."""
+class Problem:
+    """One mistake: where it is, in TOML names, and what it is; of an unknown setting, what it might have been."""
 
-    problems: tuple[str, ...]
+    path: TomlPath
+    text: str
+    is_unknown: bool = False
+
+    def __str__(self) -> str:
+        """The mistake as a sentence that names the setting as TOML does."""
+        place = toml_path(self.path)
+        return f"unknown setting {place}; {self.text}" if self.is_unknown else f"{place}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mistakes:
+    """Why tables are no settings; there is at least one."""
+
+    problems: tuple[Problem, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +56,7 @@ class _Reading:
 
     given: Any = None
     effective: Any = None
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 def read_settings(tables: Mapping[str, object]) -> Settings | Mistakes:
@@ -59,7 +73,7 @@ def _read_section(model: type[Section], tables: Mapping[str, object], path: Toml
     names = {schema.toml_field(name): name for name in model.model_fields}
     given: dict[str, Any] = {}
     effective = _defaults(model, {names[name] for name in tables if name in names})
-    problems: list[str] = []
+    problems: list[Problem] = []
     for toml_name, value in tables.items():
         if toml_name not in names:
             problems.append(_unknown(toml_name, path, list(names)))
@@ -71,7 +85,7 @@ def _read_section(model: type[Section], tables: Mapping[str, object], path: Toml
         if reading.effective is not None:
             effective[name] = reading.effective
     problems += _missing(model, given, path)
-    problems += (f"{toml_path((*path, *each.path))}: {each.text}" for each in model.conflicts(effective))
+    problems += (Problem((*path, *each.path), each.text) for each in model.conflicts(effective))
     return _Reading(given, effective, tuple(problems))
 
 
@@ -83,22 +97,20 @@ def _defaults(model: type[Section], given: set[str]) -> dict[str, Any]:
     return {name: value.model_dump() if isinstance(value, Section) else value for name, value in defaults.items()}
 
 
-def _missing(model: type[Section], given: Mapping[str, Any], path: TomlPath) -> Iterator[str]:
+def _missing(model: type[Section], given: Mapping[str, Any], path: TomlPath) -> Iterator[Problem]:
     for name, field in model.model_fields.items():
         if field.is_required() and name not in given:
-            at = toml_path((*path, schema.toml_field(name)))
-            yield f"{at}: missing; it takes {schema.allowed(name, field)}"
+            yield Problem((*path, schema.toml_field(name)), f"missing; it takes {schema.allowed(name, field)}")
 
 
-def _unknown(name: str, path: TomlPath, siblings: list[str]) -> str:
-    problem = f"unknown setting {toml_path((*path, name))}"
+def _unknown(name: str, path: TomlPath, siblings: list[str]) -> Problem:
     guess = name.lower()[:_LONGEST_GUESSED_NAME]
     for near in get_close_matches(guess, siblings, n=1):
-        return f"{problem}; did you mean {toml_path((*path, near))}?"
+        return Problem((*path, name), f"did you mean {toml_path((*path, near))}?", is_unknown=True)
     elsewhere = {setting.path.rpartition(".")[2]: setting.path for setting in schema.settings()}
     for near in get_close_matches(guess, elsewhere, n=1):
-        return f"{problem}; did you mean {elsewhere[near]}?"
-    return f"{problem}; known here are {', '.join(siblings)}"
+        return Problem((*path, name), f"did you mean {elsewhere[near]}?", is_unknown=True)
+    return Problem((*path, name), f"known here are {', '.join(siblings)}", is_unknown=True)
 
 
 def _read_field(model: type[Section], name: str, value: object, path: TomlPath) -> _Reading:
@@ -138,7 +150,7 @@ def _read_value(model: type[Section], name: str, value: object, path: TomlPath) 
     """One setting, or one element of a setting that is an array."""
     field = model.model_fields[name]
     if schema.is_duration(name) and isinstance(value, int | Decimal) and not isinstance(value, bool):
-        return _Reading(problems=(f"{toml_path(path)}: {shown(value)} has no unit; {_with_unit(value)}",))
+        return _Reading(problems=(Problem(path, f"{shown(value)} has no unit; {_with_unit(value)}"),))
     held = _held(name, value)
     if held is None or not _is_allowed(model, name, (held,) if schema.is_array(field) else held):
         return _refused(value, schema.allowed_value(name, field), path)
@@ -175,9 +187,9 @@ def _in_array(readings: list[_Reading]) -> _Reading:
     return _Reading(given, effective, _problems(readings))
 
 
-def _problems(readings: Iterable[_Reading]) -> tuple[str, ...]:
+def _problems(readings: Iterable[_Reading]) -> tuple[Problem, ...]:
     return tuple(problem for each in readings for problem in each.problems)
 
 
 def _refused(value: object, allowed: str, path: TomlPath) -> _Reading:
-    return _Reading(problems=(f"{toml_path(path)}: {shown(value)} is not allowed; it takes {allowed}",))
+    return _Reading(problems=(Problem(path, f"{shown(value)} is not allowed; it takes {allowed}"),))

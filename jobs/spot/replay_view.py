@@ -12,6 +12,7 @@ from rich.table import Table
 
 from connectors.recordings.files import RecordingFile
 from jobs.execution import ExecutionMode
+from jobs.replay_output import Output
 from jobs.replay_progress import ReplayProgress
 from jobs.settings import Settings
 from jobs.spot.market import Market
@@ -28,10 +29,16 @@ _MOST_ROWS: Final = 20
 
 
 def replay_and_show(
-    files: Sequence[RecordingFile], settings: Settings, out: Path, *, parallelism: int, execution_mode: ExecutionMode
+    files: Sequence[RecordingFile],
+    settings: Settings,
+    out: Path,
+    output: Output,
+    *,
+    parallelism: int,
+    execution_mode: ExecutionMode,
 ) -> None:
     """Replay a recording, telling how far it is, and print what came of it; raises as `replay` does."""
-    with ReplayProgress(files) as progress:
+    with ReplayProgress(files, quiet=output.quiet) as progress:
         tally, summary = replay(
             files,
             settings,
@@ -40,7 +47,7 @@ def replay_and_show(
             execution_mode=execution_mode,
             on_progress=lambda tally: progress.update(tally.counts.read_bytes, _found(tally)),
         )
-    show_result(tally, summary, settings, out)
+    output.print({**summary, "results": str(out)}, lambda: show_result(tally, summary, settings, out))
 
 
 def _found(tally: Tally) -> str:

@@ -98,7 +98,8 @@ class Timeline:
 
 def read_timeline(path: Path) -> Iterator[TimelineRow]:
     """All rows of a complete timeline, in order."""
-    rows = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    # A worker's calls come one after the other, but not always in the same thread.
+    rows = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False)
     try:
         yield from rows.execute(_IN_ORDER)
     finally:

@@ -14,7 +14,9 @@ def follow_parent() -> None:
     """End this process, as by SIGTERM, when its standard input ends."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        # Not through sys.stdin, whose lock the interpreter wants at its end.
+        while os.read(0, 4_096):
+            pass
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -53,11 +53,11 @@ class Stack:
 
     Args:
         settings: TOML without a stream and a queue.
-        rate_per_s: Changes a second of the well-behaved tenants.
+        rate_per_s: Changes a second of the well-behaved tenants; None for no traffic.
         execution_mode: Where Flink runs Python.
     """
 
-    def __init__(self, settings: str, rate_per_s: float, execution_mode: ExecutionMode) -> None:
+    def __init__(self, settings: str, rate_per_s: float | None, execution_mode: ExecutionMode) -> None:
         self._settings = settings
         self._rate_per_s = rate_per_s
         self._execution_mode = execution_mode
@@ -65,6 +65,7 @@ class Stack:
         self._directory = tempfile.TemporaryDirectory(prefix="headroom-up-", ignore_cleanup_errors=True)
         self.out = Path(self._directory.name) / "out"
         self._cache: redis.Redis | None = None
+        self.services: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         """The stack, nothing of it running."""
@@ -101,22 +102,24 @@ class Stack:
             raise StackError(self._last_words("services"))
         import redis
 
-        told = json.loads(line)
+        self.services = told = json.loads(line)
         self._cache = redis.Redis(port=told["cache_port"], socket_timeout=1, socket_connect_timeout=1)
         yield "the job on Flink"
         config = Path(self._directory.name) / "headroom.toml"
         ends = (
-            f'[kinesis]\nstream = "{told["stream"]}"\nendpoint_url = "{told["endpoint"]}"\n'
+            f'[kinesis]\nstream = "{told["stream"]}"\nendpoint_url = "{told["kinesis_url"]}"\n'
             f'initial_position = "trim_horizon"\n'
-            f'[sqs]\nqueue_url = "{told["queue_url"]}"\nendpoint_url = "{told["endpoint"]}"\n'
+            f'[sqs]\nqueue_url = "{told["queue_url"]}"\nendpoint_url = "{told["sqs_url"]}"\n'
         )
         config.write_text(f"{self._settings}\n{ends}", encoding="utf-8")
         arguments = ["run", "capacity", "--config", str(config), "--out", str(self.out)]
         self._run("job", "jobs.cli", *arguments, "--execution-mode", self._execution_mode.value)
         yield "the actuator and the product"
-        cache = {"HEADROOM_CACHE_URL": f"redis://127.0.0.1:{told['cache_port']}", "AWS_ENDPOINT_URL": told["endpoint"]}
+        cache = {"HEADROOM_CACHE_URL": f"redis://127.0.0.1:{told['cache_port']}", "AWS_ENDPOINT_URL": told["sqs_url"]}
         self._run("actuator", "lambdas.local_trigger", told["queue_url"], _HANDLER, more=cache)
-        arguments = ["--endpoint", told["endpoint"], "--stream", told["stream"]]
+        if self._rate_per_s is None:
+            return
+        arguments = ["--endpoint", told["kinesis_url"], "--stream", told["stream"]]
         arguments += ["--cache-port", str(told["cache_port"]), "--rate", str(self._rate_per_s)]
         self._run("traffic", "jobs.up.traffic", *arguments)
 

@@ -229,7 +229,7 @@ def test_nothing_in_the_envelope_may_be_missing_or_of_another_type(name: str, fi
 
 
 @pytest.mark.parametrize("field", ["source", "detail_type"])
-@pytest.mark.parametrize("value", [REMOVED, None, 7, "", []], ids=str)
+@pytest.mark.parametrize("value", [REMOVED, None, 7, "", []], ids=["removed", "null", "number", "empty", "array"])
 def test_an_event_says_of_what_kind_it_is(field: str, value: object) -> None:
     assert reason(message("interruption_warning", **{field: value})).startswith(field.replace("_", "-"))
 
@@ -481,7 +481,9 @@ def test_other_health_events_are_not_ours(field: str, value: str) -> None:
     assert ignored(raw) == f"not ours: a Health event whose {field} is {value!r}"
 
 
-@pytest.mark.parametrize("entities", [REMOVED, [], [{"entityValue": "h-0c51e8f0b7a9d2463"}]], ids=str)
+@pytest.mark.parametrize(
+    "entities", [REMOVED, [], [{"entityValue": "h-0c51e8f0b7a9d2463"}]], ids=["removed", "empty", "a host"]
+)
 def test_a_scheduled_change_of_no_instance_is_not_ours(entities: object) -> None:
     assert "about no instance" in ignored(message("scheduled_change", detail__affectedEntities=entities))
 

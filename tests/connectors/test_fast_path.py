@@ -593,6 +593,41 @@ def test_an_image_is_believed_to_weigh_as_much_as_its_json_has_bytes(more: int, 
     assert outcome == WriteCost("conversations", "tenant-7", "S", AT_MS, 2 if believed else 1, not believed, 0)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(grown(), items(), items(), st.integers(-4, 4))
+def test_what_differs_between_the_images_gives_what_the_strict_reader_gives(
+    kept: Weighed, added: Weighed, dropped: Weighed, near: int
+) -> None:
+    """Images that share attributes, of which the larger is near a step of 1,024 bytes."""
+    shared = {f"kept {name}": value for name, value in kept[0].items()}
+    new = {**shared, **added[0], "both": {"S": "new"}}
+    old = {**shared, **dropped[0], "both": {"S": "o"}}
+    short = -max(item_bytes(new), item_bytes(old)) - len("fill") + near
+    fill = {"fill": {"S": "x" * (short % 1_024)}}
+    text = text_of(record(NewImage=new | fill, OldImage=old | fill))
+    assert by_sum(text) == weighed(text) == strict(text)
+
+
+@pytest.mark.parametrize(("size", "wcu"), [(1_023, 1), (1_024, 1), (1_025, 2)])
+@pytest.mark.parametrize("grows", [True, False])
+def test_of_images_alike_only_what_differs_is_looked_into(
+    size: int, wcu: int, grows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast_path, "image_bytes", lambda image: pytest.fail("an image was weighed"))
+    monkeypatch.setattr(fast_path, "parse_change", lambda *_: pytest.fail("the strict reader was asked"))
+    larger, smaller = (image(size, version={"N": number}) for number in ("101", "7"))
+    smaller["text"] = {"S": larger["text"]["S"][:700]}
+    images = {"NewImage": larger, "OldImage": smaller} if grows else {"NewImage": smaller, "OldImage": larger}
+    outcome = by_sum(text_of(record(**images)))
+    assert outcome == WriteCost("conversations", "tenant-7", "S", AT_MS, wcu, False, 0)
+
+
+def test_a_sum_and_a_difference_that_disagree_have_the_images_weighed() -> None:
+    value = record(NewImage=image(1_025), OldImage=image(1_001))
+    value["dynamodb"]["SizeBytes"] += 1
+    assert by_sum(text_of(value)) == WriteCost("conversations", "tenant-7", "S", AT_MS, 2, True, 0)
+
+
 def test_a_sum_that_keys_alone_outweigh_is_not_believed() -> None:
     table_keys = {"pk": {"S": "a"}, "sk": {"S": "x" * 1_022}}
     for total in (1_026, 1_027, 1_028):  # keys weigh 1,027

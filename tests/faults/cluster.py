@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,9 +22,10 @@ _TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 
 
 class Cluster:
-    """A job manager, and one task manager at a time."""
+    """A job manager, and one task manager at a time, with `variables` in the environment of all that runs there."""
 
-    def __init__(self, directory: Path, execution_mode: ExecutionMode) -> None:
+    def __init__(self, directory: Path, execution_mode: ExecutionMode, variables: Mapping[str, str]) -> None:
+        self._variables = variables
         self._directory = directory
         self._mode = execution_mode
         self._rest_port = free_port()
@@ -34,13 +36,19 @@ class Cluster:
             "rest.port": str(self._rest_port),
             "rest.address": "localhost",
             "blob.server.port": "0",
-            "heartbeat.timeout": "6000",
+            "pekko.startup-timeout": "120 s",  # a busy machine takes its time
+            "heartbeat.timeout": "15000",
             "heartbeat.interval": "1000",
             "taskmanager.numberOfTaskSlots": "4",
             "taskmanager.cpu.cores": "2",
             "taskmanager.memory.task.heap.size": "512m",
             "taskmanager.memory.task.off-heap.size": "64m",
-            "taskmanager.memory.managed.size": "128m",
+            "taskmanager.memory.framework.heap.size": "128m",
+            "taskmanager.memory.framework.off-heap.size": "128m",
+            "taskmanager.memory.jvm-metaspace.size": "256m",
+            "taskmanager.memory.jvm-overhead.min": "128m",
+            "taskmanager.memory.jvm-overhead.max": "128m",
+            "taskmanager.memory.managed.size": "256m",
             "taskmanager.memory.network.min": "64m",
             "taskmanager.memory.network.max": "64m",
             "io.tmp.dirs": str(directory / "tmp"),
@@ -55,7 +63,7 @@ class Cluster:
     def __enter__(self) -> Self:
         self._start(_JOB_MANAGER)
         self.task_manager = self.start_task_manager()
-        deadline_s = time.monotonic() + 120
+        deadline_s = time.monotonic() + 240
         while not self._slots():
             assert time.monotonic() < deadline_s, (self._directory / "jvm.log").read_text()[-4_000:]
             time.sleep(0.2)
@@ -106,7 +114,13 @@ class Cluster:
                     "--configDir",
                     str(self._directory),
                 ],
-                env={**os.environ, **variables, "FLINK_CONF_DIR": str(self._directory), "FLINK_HOME": str(home)},
+                env={
+                    **os.environ,
+                    **variables,
+                    **self._variables,
+                    "FLINK_CONF_DIR": str(self._directory),
+                    "FLINK_HOME": str(home),
+                },
                 stdout=log,
                 stderr=log,
             )

@@ -5,6 +5,7 @@ when the message comes again.
 """
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -29,11 +30,12 @@ from connectors.actions import SuspendAction
 from connectors.dynamodb.fast_path import peek_time_ms
 from jobs.generate import Misbehaving, Profile, SizeRange, records
 from jobs.settings.load import parse_settings
-from jobs.up.services import QUEUE, STREAM, free_port, prepare
+from jobs.up.services import STREAM, free_port, prepare
 from lambdas import local_trigger
 from lambdas.suspend import handler as actuator
 from lambdas.suspend.lease import LeaseResult, Outcome, apply_lease
 from tests.faulty_sqs import FaultySqs
+from tests.kinesis_server import serve
 from tests.lambdas.tcp_proxy import TcpProxy
 from tests.oracle import judge
 
@@ -58,8 +60,9 @@ VARIABLES = {
     "POWERTOOLS_METRICS_DISABLED": "true",
     "POWERTOOLS_LOG_LEVEL": "CRITICAL",
 }
-_EVERY_MS = 1_500  # so often a tenant begins to misbehave
-_PATIENCE_S = 150.0
+_EVERY_MS = 700  # so often a tenant begins to misbehave
+_IS_RUNNING = "the job is running"
+_PATIENCE_S = 400.0
 
 
 @dataclass(frozen=True)
@@ -112,21 +115,20 @@ class Loop:
     def __enter__(self) -> Self:
         self._variables = patch.dict(os.environ, VARIABLES)
         self._variables.start()
-        self._aws = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        self._aws.start()
-        host, port = self._aws.get_host_and_port()
-        self.endpoint = f"http://{host}:{port}"
-        self.queue_url = prepare(self.endpoint)
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
+        actuator.logger.setLevel(logging.CRITICAL)
+        local_trigger.logger.setLevel(logging.CRITICAL)
+        self.serve()
+        self.queue_url = prepare(self.kinesis_url, self.endpoint)
         self.sqs = FaultySqs(self.endpoint)
-        self.cache_port = free_port()
-        self.start_cache()
         self.proxy = TcpProxy(self.cache_port)
         os.environ["HEADROOM_CACHE_URL"] = f"redis://127.0.0.1:{self.proxy.port}"
         self._recording = patch.object(actuator, "apply_lease", self._apply)
         self._recording.start()
         self._stop, self._feeding = threading.Event(), threading.Event()
-        self._threads = [threading.Thread(target=self._act, daemon=True) for _ in range(2)]
-        for thread in self._threads:
+        self._feeder: threading.Thread | None = None
+        self._actuators = [threading.Thread(target=self._act, daemon=True) for _ in range(2)]
+        for thread in self._actuators:
             thread.start()
         self._write_settings()
         return self
@@ -134,18 +136,33 @@ class Loop:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        if self.job is not None:
-            self.job.kill()
-            self.job.wait()
-        for thread in self._threads:
-            thread.join()
+        self._feeding.set()
+        if self.job is not None and self.job.poll() is None:
+            self.kill_job()
+        self.end_actuators()
         self._recording.stop()
         self.proxy.close()
-        self.cache.terminate()
         self.sqs.close()
-        self._aws.stop()
+        self.end_servers()
         self._variables.stop()
+
+    # What it runs on.
+
+    def serve(self) -> None:
+        """Start what is not ours: SQS, Kinesis and the cache."""
+        self._aws = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        self._aws.start()
+        host, port = self._aws.get_host_and_port()
+        self.endpoint = f"http://{host}:{port}"
+        self._kinesis, self.kinesis_url = serve()
+        self.cache_port = free_port()
+        self.start_cache()
+
+    def end_servers(self) -> None:
+        """End them."""
+        self.cache.terminate()
+        self._aws.stop()
+        self._kinesis.shutdown()
 
     # What is done to it.
 
@@ -173,10 +190,13 @@ class Loop:
                 stderr=log,
             )
 
+        runs = self.log_text().count(_IS_RUNNING)
+        self.wait_until(lambda: self.log_text().count(_IS_RUNNING) > runs, "running job")
+
     def kill_job(self) -> None:
         """As by the kernel: nothing is closed or told."""
         assert self.job is not None
-        for pid in [*_children(self.job.pid), self.job.pid]:
+        for pid in [*descendants(self.job.pid), self.job.pid]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.job.wait()
@@ -185,23 +205,32 @@ class Loop:
         """As by an operator: it leaves a savepoint."""
         assert self.job is not None
         self.job.send_signal(signal.SIGTERM)
-        assert self.job.wait(90) == 130, self.log()
+        assert self.job.wait(300) == 130, self.log()
 
     def start_cache(self) -> None:
         self.cache = ValkeyServer(port=self.cache_port, config={"appendonly": "yes", "dir": str(self.directory)})
         self.cache.start()
 
+    def end_actuators(self) -> None:
+        """As by a deployment that was taken back."""
+        self._stop.set()
+        for thread in self._actuators:
+            thread.join()
+
     def feed(self) -> None:
         """Begin the stream, at the pace at which things happen."""
-        self._threads.append(threading.Thread(target=self._feed, daemon=True))
-        self._threads[-1].start()
+        self._feeder = threading.Thread(target=self._feed, daemon=True)
+        self._feeder.start()
 
     def begin(self, fault: str) -> None:
         """A fault begins."""
         self.faults.append(Fault(fault, _now_ms()))
 
+    def log_text(self) -> str:
+        return (self.directory / "job.log").read_text(errors="replace")
+
     def log(self) -> str:
-        return (self.directory / "job.log").read_text(errors="replace")[-3_000:]
+        return self.log_text()[-3_000:]
 
     # What is seen of it.
 
@@ -220,13 +249,16 @@ class Loop:
     def wait_until(self, holds: Callable[[], bool], what: str) -> None:
         deadline_s = time.monotonic() + _PATIENCE_S
         while not holds():
+            assert self.job is not None
+            assert self.job.poll() is None, f"the job ended: {self.log()}"
             assert time.monotonic() < deadline_s, f"no {what}: {self.log()}"
             time.sleep(0.1)
 
     def end(self) -> list[Row]:
         """End the stream, wait until all that was decided is done, and tell what came of each fault."""
+        assert self._feeder is not None
         self._feeding.set()
-        self._threads[-1].join()
+        self._feeder.join()
         settings = parse_settings(SETTINGS.encode(), "faults")
         unique = list(dict.fromkeys(self.sent))
         expected = {action["action_id"]: action for action in judge([unique], settings).actions}
@@ -266,7 +298,9 @@ class Loop:
         owner = Redis(port=self.cache_port)
         issued = []
         for entry in owner.scan_iter("headroom:suspended:*"):
-            action = json.loads(owner.get(entry) or b"{}")
+            value = owner.get(entry)
+            assert isinstance(value, bytes)
+            action = json.loads(value)
             ends_ms = owner.pexpiretime(entry)
             if not 0 < ends_ms <= action["not_after_ms"]:
                 issued.append(action["issued_at_ms"])
@@ -277,13 +311,13 @@ class Loop:
 
     def _write_settings(self) -> None:
         ends = (
-            f'[kinesis]\nstream = "{STREAM}"\nendpoint_url = "{self.endpoint}"\ninitial_position = "trim_horizon"\n'
+            f'[kinesis]\nstream = "{STREAM}"\nendpoint_url = "{self.kinesis_url}"\ninitial_position = "trim_horizon"\n'
             f'poll_interval = "200ms"\n[sqs]\nqueue_url = "{self.queue_url}"\nendpoint_url = "{self.sqs.endpoint}"\n'
         )
         (self.directory / "headroom.toml").write_text(SETTINGS + ends)
 
     def _feed(self) -> None:
-        kinesis = boto3.client("kinesis", endpoint_url=self.endpoint)
+        kinesis = boto3.client("kinesis", endpoint_url=self.kinesis_url)
         portion: list[bytes] = []
         until_ms = 0
         for record in records(_profile(_now_ms(), self.duplicates)):
@@ -338,17 +372,14 @@ def _profile(start_ms: int, duplicates: float) -> Profile:
     )
 
 
-def _children(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(OSError):
             for child in map(int, task.read_text().split()):
-                found += [*_children(child), child]
+                found += [*descendants(child), child]
     return found
 
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-__all__ = ["QUEUE", "Loop", "Row"]

@@ -7,6 +7,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
+
 from jobs.generate import Misbehaving, Profile, SizeRange, records
 from jobs.settings import Settings
 from jobs.settings.load import parse_settings
@@ -54,6 +57,12 @@ def settings(more: str = "") -> Settings:
     return parse_settings((more + SETTINGS_TOML).encode(), "test settings")
 
 
+def changed_settings(**sections: dict[str, Any]) -> Settings:
+    """These settings with some values of their sections changed."""
+    values = settings().model_dump()
+    return Settings.model_validate(values | {name: values[name] | changed for name, changed in sections.items()})
+
+
 def stream() -> list[bytes]:
     """The records of the stream."""
     return list(records(PROFILE))
@@ -68,6 +77,8 @@ def write(path: Path, content: Sequence[bytes], *, form: str = "lines") -> Path:
             path.write_bytes(gzip.compress(b"\n".join(content)))
         case "concatenated":
             path.write_bytes(b"".join(content))
+        case "parquet":
+            pyarrow.parquet.write_table(pyarrow.table({"data": content}), path, row_group_size=500)
     return path
 
 
@@ -95,4 +106,4 @@ def assert_result_is(judgement: Judgement, out: Path) -> None:
     assert len(told(out, "late.jsonl")) == judgement.counts["late"]
 
 
-__all__ = ["assert_result_is", "dealt", "judge", "settings", "stream", "told", "write"]
+__all__ = ["assert_result_is", "changed_settings", "dealt", "judge", "settings", "stream", "told", "write"]

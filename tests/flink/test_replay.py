@@ -50,10 +50,10 @@ def test_parallelism_and_the_order_and_form_of_files_change_no_byte(
     content: list[bytes], tmp_path: Path, parallelism: int
 ) -> None:
     sound = [record for record in content if record.startswith(b'{"awsRegion"') and record.endswith(b"}")]
-    files = dealt(sound, 3)
-    forms = ("lines", "gzip", "concatenated")
+    files = dealt(sound, 4)
+    forms = ("lines", "gzip", "concatenated", "parquet")
     paths = [
-        write(tmp_path / f"{3 - number}.rec", records, form=form)
+        write(tmp_path / f"{4 - number}.rec", records, form=form)
         for number, (records, form) in enumerate(zip(files, forms, strict=True))
     ]
     run(paths[::-1], tmp_path / "out", settings(), parallelism)

@@ -97,6 +97,7 @@ def test_show_as_json_has_the_names_and_durations_of_toml(file: Path) -> None:
             "margin": "1s",
         },
         "sqs": {"queue_url": None, "region": None, "endpoint_url": None},
+        "rules": {"file": None, "stream": None, "check": "5s", "lowest_warn_wcu": 1000},
         "tables": {"b": {"partition_key": None, "transactional": False}},
     }
 

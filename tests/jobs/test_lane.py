@@ -1,6 +1,6 @@
 import gzip
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import count, pairwise
@@ -19,7 +19,7 @@ from connectors.recordings import files as recording_files
 from connectors.recordings import segments as recording_segments
 from connectors.recordings.files import find_recordings
 from jobs.capacity import lane as lane_module
-from jobs.capacity.lane import Lane, LaneRow, LaneSettings
+from jobs.capacity.lane import Lane, LaneRow, LaneSettings, WindowRow
 from jobs.generate import KeyAttribute, KeyType, Misbehaving, Profile, SizeRange, Table, records
 from jobs.recorded.distinct import DistinctDigests
 from jobs.recorded.lanes import plan_lanes
@@ -112,11 +112,14 @@ def judged(files: Files) -> Told:
 
 
 def rows_of(paths: Sequence[Path], lanes: int = 1) -> list[list[LaneRow]]:
+    return [list(lane.rows()) for lane in lanes_of(paths, lanes)]
+
+
+def lanes_of(paths: Sequence[Path], lanes: int) -> list[Lane]:
     schemas = {name: TableSchema(table.partition_key, table.transactional) for name, table in SETTINGS.tables.items()}
     fast_path = FastPath(schemas)
     lane_settings = LaneSettings(STEP_MS, BOUND_MS, HOUR_MS)
-    planned = plan_lanes(find_recordings(paths), lanes)
-    return [list(Lane(segments, fast_path, lane_settings).rows()) for segments in planned]
+    return [Lane(segments, fast_path, lane_settings) for segments in plan_lanes(find_recordings(paths), lanes)]
 
 
 def told_by(paths: Sequence[Path], lanes: int = 1) -> Told:
@@ -584,3 +587,39 @@ def test_a_record_is_as_long_as_kinesis_takes_it_or_malformed(
     assert len(large) - (10 << 20) == size_bytes
     told = told_of(tmp_path, record(AT_MS), large, record(AT_MS))
     assert (told.counts["changes"], told.counts["malformed"]) == (3 - is_malformed, is_malformed)
+
+
+def steps_of(row: WindowRow, window_ms: int) -> Iterator[tuple[tuple[str | None, str | None, int], tuple[int, int]]]:
+    for step in (row.steps or "").split(" "):
+        place, wcu, writes = map(int, step.split(":"))
+        first_step = (row.at_ms + 1 - window_ms) // STEP_MS
+        yield (row.table_name, row.partition_key, first_step + place), (wcu, writes)
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("steps_in_window", [1, 2, 24])
+@pytest.mark.parametrize("most_sums", [1, 50, 200_000])
+def test_windows_told_as_a_whole_hold_what_their_steps_hold(
+    lanes: int, steps_in_window: int, most_sums: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.capacity.lane._MOST_SUMS", most_sums)
+    paths = stored(tmp_path, at_random(stream(), 3))
+    window_ms = steps_in_window * STEP_MS
+    by_step: Counter[tuple[str | None, str | None, int]] = Counter()
+    for rows in rows_of(paths, lanes):
+        for row in rows:
+            if row.report is None:
+                by_step[row.table_name, row.partition_key, row.at_ms // STEP_MS] += row.wcu
+    by_window: Counter[tuple[str | None, str | None, int]] = Counter()
+    for lane in lanes_of(paths, lanes):
+        window_rows = list(lane.window_rows(window_ms))
+        assert all(earlier.low_water_ms <= later.low_water_ms for earlier, later in pairwise(window_rows))
+        assert all(row.at_ms >= row.low_water_ms for row in window_rows)
+        for window_row in window_rows:
+            if window_row.report is not None:
+                continue
+            assert (window_row.at_ms + 1) % window_ms == 0
+            steps = dict(steps_of(window_row, window_ms))
+            assert sum(wcu for wcu, _ in steps.values()) == window_row.wcu
+            by_window.update({key: wcu for key, (wcu, _) in steps.items()})
+    assert by_window == by_step

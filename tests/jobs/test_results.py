@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.capacity.replay import LINE_FILES
+from jobs.capacity.result_files import LINE_FILES
 from jobs.results import SUMMARY_FILE, Results, ResultsError
 
 SUMMARY = {"events": 3, "wall_s": 1.5}

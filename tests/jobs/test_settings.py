@@ -133,6 +133,14 @@ def test_without_a_file_all_settings_are_the_defaults() -> None:
         "limits": {"default_wcu": 6_000, "warn_ratio": Decimal("0.8"), "rules": ()},
         "lease": {"steps_ms": (120_000, 300_000, 600_000), "decay_ms": 3_600_000},
         "decode": {"weigh_images": "when_needed", "future_tolerance_ms": 3_600_000},
+        "usage": {
+            "horizon_ms": 86_400_000,
+            "sink": "parquet",
+            "ledger": "headroom-ledger",
+            "delivery_stream": "headroom-usage",
+            "file_span_ms": 900_000,
+            "buckets": 4,
+        },
         "kinesis": {
             "stream": None,
             "region": None,
@@ -144,6 +152,7 @@ def test_without_a_file_all_settings_are_the_defaults() -> None:
             "margin_ms": 1_000,
         },
         "sqs": {"queue_url": None, "region": None, "endpoint_url": None},
+        "rules": {"file": None, "stream": None, "check_ms": 5_000, "lowest_warn_wcu": 1_000},
         "tables": {},
     }
 
@@ -421,7 +430,7 @@ def test_a_refused_value_is_held_against_nothing() -> None:
         ("decay = 1", "did you mean lease.decay?"),
         (f"{RULE}wcu = 1\nexemptt = true", "did you mean limits.rules[0].exempt?"),
         ("tables.a.sort = 1", "known here are partition_key, transactional"),
-        ("zzz = 1", "known here are shadow, window, limits, lease, decode, kinesis, sqs, tables, spot"),
+        ("zzz = 1", "known here are shadow, window, limits, lease, decode, usage, kinesis, sqs, rules, tables, spot"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(toml: str, suggestion: str) -> None:
@@ -596,7 +605,7 @@ def test_any_tables_are_settings_or_mistakes_told_in_one_line_each(tables: dict[
     outcome = read_settings(tables)
     if isinstance(outcome, Mistakes):
         assert outcome.problems
-        assert all(problem.isprintable() for problem in outcome.problems)
+        assert all(str(problem).isprintable() for problem in outcome.problems)
 
 
 @UNHURRIED
@@ -694,6 +703,20 @@ def test_a_stream_or_queue_that_cannot_be_meant_is_told(toml: str, said: str) ->
 )
 def test_a_stream_or_queue_may_be_meant_so(toml: str) -> None:
     assert settings(toml) != Settings()
+
+
+# The usage ledger
+
+
+@pytest.mark.parametrize("span", ["1m", "15m", "1h"])
+def test_a_span_of_files_divides_an_hour_into_whole_minutes(span: str) -> None:
+    assert settings(f'[usage]\nfile_span = "{span}"').usage.file_span_ms
+
+
+@pytest.mark.parametrize("span", ["7m", "90s"])
+def test_any_other_span_of_files_is_refused(span: str) -> None:
+    with pytest.raises(SettingsError, match="does not divide an hour"):
+        settings(f'[usage]\nfile_span = "{span}"')
 
 
 # Documentation

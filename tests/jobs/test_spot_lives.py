@@ -44,12 +44,19 @@ def runs(*told: Event | Facts, **bounds: Any) -> list[tuple[int, int]]:
     return [(run.start_ms, run.end_ms) for run in life(*told, **bounds).runs]
 
 
+Told = list[Event | Facts]
 RUNNING, STOPPED = InstanceState.RUNNING, InstanceState.STOPPED
 ENDED, TERMINATED = InstanceState.SHUTTING_DOWN, InstanceState.TERMINATED
 
 
 def test_an_instance_ran_from_its_launch_to_its_end_whatever_the_order_of_telling() -> None:
-    told = [change(RUNNING, 110), scan(200, SEEN), change(ENDED, 300), change(TERMINATED, 340), scan(400, OTHER)]
+    told: Told = [
+        change(RUNNING, 110),
+        scan(200, SEEN),
+        change(ENDED, 300),
+        change(TERMINATED, 340),
+        scan(400, OTHER),
+    ]
     for order in permutations(told):
         assert runs(*order, *order) == [(110, 300)]
 
@@ -73,19 +80,23 @@ def test_an_instance_ran_from_its_launch_to_its_end_whatever_the_order_of_tellin
         "a scan tells of it only after its end",
     ],
 )
-def test_what_is_not_told_is_filled_in_by_what_the_scans_saw(
-    told: list[Event | Facts], expected: list[tuple[int, int]]
-) -> None:
+def test_what_is_not_told_is_filled_in_by_what_the_scans_saw(told: Told, expected: list[tuple[int, int]]) -> None:
     assert runs(*told) == expected
 
 
 def test_a_stopped_instance_does_not_run_until_it_is_started() -> None:
-    told = [scan(150, SEEN), change(STOPPED, 200), change(RUNNING, 300), scan(350, SEEN), change(ENDED, 400)]
+    told: Told = [
+        scan(150, SEEN),
+        change(STOPPED, 200),
+        change(RUNNING, 300),
+        scan(350, SEEN),
+        change(ENDED, 400),
+    ]
     assert runs(*told) == [(100, 200), (300, 400)]
 
 
 def test_a_report_tells_of_its_own_time() -> None:
-    told = [change(RUNNING, 110), scan(200, SEEN), change(ENDED, 300)]
+    told: Told = [change(RUNNING, 110), scan(200, SEEN), change(ENDED, 300)]
     assert runs(*told, start_ms=150, end_ms=250) == [(150, 250)]
     assert runs(*told, start_ms=300, end_ms=500) == []
     assert life(*told, start_ms=300, end_ms=500).purchase is None
@@ -94,7 +105,13 @@ def test_a_report_tells_of_its_own_time() -> None:
 
 def test_hours_are_paid_for_as_the_scans_found_from_each_look_on() -> None:
     covered, on_demand = (replace(SEEN, purchase=purchase) for purchase in (COVERED, ON_DEMAND))
-    told = [scan(200, on_demand), scan(300, on_demand), scan(400, covered), scan(500, on_demand), change(ENDED, 600)]
+    told: Told = [
+        scan(200, on_demand),
+        scan(300, on_demand),
+        scan(400, covered),
+        scan(500, on_demand),
+        change(ENDED, 600),
+    ]
     assert life(*told, start_ms=0).runs == (Run(100, 400, ON_DEMAND), Run(400, 500, COVERED), Run(500, 600, ON_DEMAND))
 
 

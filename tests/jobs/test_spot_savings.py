@@ -50,8 +50,8 @@ def life(number: int, start_h: float, end_h: float, purchase: Purchase = SPOT, *
 
 
 def interrupted(number: int, start_h: float, warned_h: float, end_h: float, **about: Any) -> Life:
-    ends = {"warned_at_ms": int(warned_h * HOUR_MS), "ended_at_ms": int(end_h * HOUR_MS)}
-    return life(number, start_h, end_h, **ends, **about)
+    warned_at_ms, ended_at_ms = int(warned_h * HOUR_MS), int(end_h * HOUR_MS)
+    return life(number, start_h, end_h, warned_at_ms=warned_at_ms, ended_at_ms=ended_at_ms, **about)
 
 
 def told(*lives: Life, prices: Prices = PRICES, end_h: int = 10) -> Savings:
@@ -67,7 +67,7 @@ def test_each_way_of_paying_has_its_price_and_all_are_compared_with_on_demand() 
     assert total.hours_ms == {SPOT: 10 * HOUR_MS, ON_DEMAND: 5 * HOUR_MS, COVERED: 2 * HOUR_MS}
     assert total.cost == {SPOT: usd("0.30"), ON_DEMAND: usd("0.50"), COVERED: usd("0.12")}
     assert (total.total_cost, total.on_demand, total.saved) == (usd("0.92"), usd("1.70"), usd("0.78"))
-    assert (total.unpriced_ms, total.interruption_cost) == (0, 0)
+    assert (total.unpriced_ms, total.interruption_cost) == (0, usd("0"))
 
 
 def test_groups_add_up_to_the_total_and_what_is_in_none_comes_last() -> None:
@@ -102,7 +102,7 @@ def test_an_interruption_costs_the_hours_side_by_side_and_on_demand_would_not_ha
 
 def test_an_on_demand_replacement_costs_what_it_is_dearer_than_the_lost_spot_hours() -> None:
     found = told(interrupted(1, 0, 4.9, 5), life(2, 5.25, 9.25, ON_DEMAND))
-    assert (only(found).gap_ms, only(found).side_by_side) == (HOUR_MS // 4, 0)
+    assert (only(found).gap_ms, only(found).side_by_side) == (HOUR_MS // 4, usd("0"))
     assert only(found).on_demand_extra == usd("0.28")
     assert found.total.interruption_cost == usd("0.28")
 

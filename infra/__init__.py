@@ -1,0 +1,1 @@
+"""The AWS CDK application: everything that Headroom needs in an account."""

@@ -1,0 +1,85 @@
+"""Findings of cdk-nag's AwsSolutions pack that stand, each with the reason why."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from cdk_nag import NagPackSuppression, NagSuppressions, RegexAppliesTo
+from constructs import Construct
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A finding that stands on the constructs whose path ends in `at`; of a wildcard, only the one that matches."""
+
+    at: str
+    finding: str
+    reason: str
+    wildcard: str | None = None
+
+
+_DESCRIBES: Final = "Calls that describe know no narrower resource; nothing that changes anything is among them."
+_TAGGED: Final = (
+    "What will be launched or changed has no name yet when the policy is written. Every statement with this wildcard "
+    "asks for a tag or a launch template; tests/infra holds what must be denied."
+)
+_LOG_GROUPS: Final = "logs:DescribeLogGroups knows no narrower resource, and tells names only."
+_FLEET: Final = ("ScanCandidates", "CreateSpot", "SwapInstance", "ReplaceInterrupted", "ReapOrphans")
+_LAUNCHED: Final = "ec2:<AWS::Region>:(<AWS::AccountId>)?:[a-z-]+\\/\\*"
+_GROUPS: Final = "autoscaling:.*:autoScalingGroup:\\*:autoScalingGroupName\\/\\*"
+
+STANDING: Final = (
+    Standing("/Changes", "AwsSolutions-KDS3", "One key for all, with its own policy and rotation, is what is wanted."),
+    Standing("/Rules", "AwsSolutions-KDS3", "One key for all, with its own policy and rotation, is what is wanted."),
+    Standing("/Events", "AwsSolutions-KDS3", "One key for all, with its own policy and rotation, is what is wanted."),
+    Standing(
+        "/EventsUndelivered",
+        "AwsSolutions-SQS3",
+        "A dead-letter queue itself, of EventBridge, which cdk-nag overlooks.",
+    ),
+    Standing(
+        "RolePolicy",
+        "AwsSolutions-IAM5",
+        "The service-linked role of DynamoDB's stream destinations, whose name AWS chooses.",
+        "role\\/aws-service-role\\/kinesisreplication",
+    ),
+    Standing("RolePolicy", "AwsSolutions-IAM5", _LOG_GROUPS, "log-group:\\*$"),
+    Standing(
+        "RolePolicy",
+        "AwsSolutions-IAM5",
+        "CDK's own function for custom resources, whose log group has a name that CDK chooses.",
+        "log-group:\\/aws\\/lambda\\/\\*$",
+    ),
+    Standing(
+        "/SuspendRolePolicy",
+        "AwsSolutions-IAM5",
+        "Lambda's network interfaces have no names beforehand. The function itself is denied all of EC2.",
+        "^Resource::\\*$",
+    ),
+    *(Standing(f"/{name}RolePolicy", "AwsSolutions-IAM5", _DESCRIBES, "^Resource::\\*$") for name in _FLEET),
+    *(Standing(f"/{name}RolePolicy", "AwsSolutions-IAM5", _TAGGED, _LAUNCHED) for name in _FLEET),
+    *(Standing(f"/{name}RolePolicy", "AwsSolutions-IAM5", _TAGGED, _GROUPS) for name in _FLEET),
+    Standing(
+        "/JobRolePolicy",
+        "AwsSolutions-IAM5",
+        "Files of the ledger, whose names follow from their content; bounded by the prefix.",
+        "\\/ledger\\/\\*$",
+    ),
+    *(
+        Standing(
+            f"/{name}", "AwsSolutions-L1", "The package is built for Python 3.12 and checked with it, as Flink is."
+        )
+        for name in ("Suspend", *_FLEET)
+    ),
+)
+
+
+def explain(stack: Construct) -> None:
+    """Put the reasons beside the resources that they are for."""
+    for construct in stack.node.find_all():
+        # The policy of a role is a construct in the role: "<name>Role/Policy".
+        path = construct.node.path.replace("Role/Policy", "RolePolicy")
+        for each in STANDING:
+            if path.endswith(each.at):
+                wildcards = [RegexAppliesTo(regex=f"/{each.wildcard}/")] if each.wildcard else None
+                suppression = NagPackSuppression(id=each.finding, reason=each.reason, applies_to=wildcards)
+                NagSuppressions.add_resource_suppressions(construct, [suppression], apply_to_children=True)

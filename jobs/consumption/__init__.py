@@ -1,0 +1,1 @@
+"""Consumption: what each partition key of a recording wrote, second by second, read without Flink and kept."""

@@ -1,0 +1,1 @@
+"""Explain: the evidence behind a decision, or behind none having been made."""

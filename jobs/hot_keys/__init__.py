@@ -1,0 +1,1 @@
+"""Hot keys: which partition keys consumed most, and how near one came to what a partition can take."""

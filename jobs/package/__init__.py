@@ -1,0 +1,1 @@
+"""Packages for AWS: a zip a capability for Managed Service for Apache Flink, and one with all lambdas."""

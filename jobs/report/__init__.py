@@ -1,0 +1,1 @@
+"""Report: what a replay found, as a page."""

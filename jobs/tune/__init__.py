@@ -1,0 +1,1 @@
+"""Tune: what other settings would have done with a recording."""

@@ -1,0 +1,173 @@
+"""What a person or a script sees of a comparison of settings. I/O."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from jobs.consumption.series import SECOND_MS, Consumption
+from jobs.settings import Settings
+from jobs.settings.durations import format_duration
+from jobs.tune.cell import Cell
+from jobs.tune.choices import lease_text
+from jobs.tune.suggest import Budget, Suggestion
+from jobs.view import PLAIN_TABLE, counted, utc
+
+REFUSED_NOTE = (
+    "Refused is what was written while a lease of its key ran. Had it been refused, later totals would have been "
+    "lower, and some later suspensions would not have come: neither replay nor this models that."
+)
+
+
+def cell_json(cell: Cell) -> dict[str, Any]:
+    """A cell as `--format json` tells it; durations as in the settings."""
+    window = cell.settings.window
+    return {
+        "limit_wcu": cell.settings.limits.default_wcu,
+        "window": format_duration(window.size_ms),
+        "step": format_duration(window.step_ms),
+        "kind": window.kind.value,
+        "lease": [format_duration(step_ms) for step_ms in cell.settings.lease.steps_ms],
+        "suspended_keys": cell.suspended_keys,
+        "suspensions": cell.suspensions,
+        "extensions": cell.extensions,
+        "suspended_ms": cell.suspended_ms,
+        "refused_wcu": cell.refused_wcu,
+        "refused_writes": cell.refused_writes,
+        "near_keys": cell.near_keys,
+        "seconds_to_suspend_median": cell.seconds_to_suspend_median,
+        "seconds_to_suspend_max": cell.seconds_to_suspend_max,
+    }
+
+
+def suggestion_json(suggestion: Suggestion, budget: Budget) -> dict[str, Any]:
+    """A suggestion as `--format json` tells it."""
+    distribution = suggestion.distribution
+    return {
+        "budget": str(budget),
+        "suspensions_allowed": round(suggestion.allowed, 3),
+        "suggested": None if suggestion.chosen is None else cell_json(suggestion.chosen),
+        "next_lower": None if suggestion.below is None else cell_json(suggestion.below),
+        "keys": distribution.keys,
+        "fullest_window_wcu": {f"p{share:g}": wcu for share, wcu in distribution.shares},
+        "highest_wcu": distribution.highest_wcu,
+    }
+
+
+def columns_that_vary(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
+    """The settings in which cells differ, the limit always among them, as headings and texts."""
+    windows = [cell.settings.window for cell in cells]
+    columns = [
+        ("Kind", [window.kind.value for window in windows]),
+        ("Window", [format_duration(window.size_ms) for window in windows]),
+        ("Step", [format_duration(window.step_ms) for window in windows]),
+        ("Lease", [lease_text(cell.settings.lease.steps_ms) for cell in cells]),
+    ]
+    limits = ("Limit", [f"{cell.settings.limits.default_wcu:,}" for cell in cells])
+    return [column for column in columns if len(set(column[1])) > 1] + [limits]
+
+
+def result_texts(cell: Cell, written_wcu: int) -> list[str]:
+    """What is told of a cell, under `RESULT_HEADINGS`."""
+    share = cell.refused_wcu / written_wcu if written_wcu else 0
+    seconds = cell.seconds_to_suspend_median
+    return [
+        f"{cell.suspended_keys:,}",
+        f"{cell.suspensions:,}",
+        format_duration(cell.suspended_ms),
+        f"{cell.refused_wcu:,}",
+        f"{share:.2%}",
+        f"{cell.near_keys:,}",
+        "-" if seconds is None else f"{seconds:g} s",
+    ]
+
+
+RESULT_HEADINGS = ("Keys", "Leases", "Suspended", "Refused WCU", "Share", "Just under", "After")
+
+
+def show_recording(console: Console, consumption: Consumption, settings: Settings) -> None:
+    """What was looked at, and with which settings where nothing else is said."""
+    counts = consumption.counts
+    if counts.first_event_ms is None or counts.last_event_ms is None:
+        console.print("The recording holds no change.")
+        return
+    console.print(
+        f"{counts.changes:,} changes of {counted(len(consumption.keys), 'partition key')} in {_covered(consumption)}, "
+        f"from {utc(counts.first_event_ms)} UTC",
+        highlight=False,
+    )
+    window, lease = settings.window, settings.lease
+    console.print(
+        f"Set now: {settings.limits.default_wcu:,} WCU in {format_duration(window.size_ms)} ({window.kind.value}, "
+        f"looked at every {format_duration(window.step_ms)}), lease {lease_text(lease.steps_ms)}",
+        highlight=False,
+    )
+
+
+def show_cells(console: Console, cells: Sequence[Cell], settings: Settings, consumption: Consumption) -> None:
+    """The cells as a table; the one with the settings as they are is marked."""
+    table = Table(**PLAIN_TABLE)
+    varying = columns_that_vary(cells)
+    table.add_column("")
+    for heading, _ in varying:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in RESULT_HEADINGS:
+        table.add_column(heading, justify="right", no_wrap=True)
+    written_wcu = int(consumption.written.wcu.sum())
+    for at, cell in enumerate(cells):
+        mark = "*" if cell.settings == settings else ""
+        table.add_row(mark, *(texts[at] for _, texts in varying), *result_texts(cell, written_wcu))
+    console.print(table)
+    if any(cell.settings == settings for cell in cells):
+        console.print("* as it is set now")
+    for note in (
+        "Leases: suspensions begun. Share: of all WCU written. Just under: keys that came near, not over.",
+        "After: from the second in which a total came to its limit to the decision, half of them sooner.",
+        REFUSED_NOTE,
+    ):
+        console.print(note, soft_wrap=True)
+
+
+def show_suggestion(console: Console, suggestion: Suggestion, budget: Budget, consumption: Consumption) -> None:
+    """A suggested limit, and why."""
+    suggested, *reasons = suggestion_lines(suggestion, budget, consumption)
+    console.print(suggested, highlight=False, style="bold")
+    for reason in reasons:
+        console.print(f"  {reason}", highlight=False, soft_wrap=True)
+
+
+def suggestion_lines(suggestion: Suggestion, budget: Budget, consumption: Consumption) -> list[str]:
+    """What is suggested, and why, as sentences."""
+    chosen, below, spread = suggestion.chosen, suggestion.below, suggestion.distribution
+    if not spread.keys:
+        return ["Nothing to suggest: no write in the recording consumed anything."]
+    allowed = f"{suggestion.allowed:,.2f}".rstrip("0").rstrip(".")
+    allows = f"a budget of {budget} allows {allowed} in {_covered(consumption)}"
+    if chosen is None:
+        lines = [f"No default limit keeps to the budget, for limits.rules alone suspend more: {allows}."]
+    else:
+        window, lease = chosen.settings.window, chosen.settings.lease
+        lines = [
+            f"Suggested: {chosen.settings.limits.default_wcu:,} WCU in {format_duration(window.size_ms)} "
+            f"({window.kind.value}, lease {lease_text(lease.steps_ms)})",
+            f"It would have begun {_suspensions(chosen)}; {allows}.",
+        ]
+        if below is not None:
+            limit_wcu = below.settings.limits.default_wcu
+            lines.append(f"The next lower round limit, {limit_wcu:,}, would have begun {_suspensions(below)}.")
+    shares = ", ".join(f"{share:g} % stay at or below {wcu:,}" for share, wcu in spread.shares)
+    lines.append(f"Of {counted(spread.keys, 'partition key')}, in their fullest windows, {shares}.")
+    lines.append(f"The highest is {spread.highest_wcu:,}.")
+    if suggestion.allowed < 1:
+        lines.append("The recording is so short that the budget allows none in it: a longer one says more.")
+    return lines
+
+
+def _covered(consumption: Consumption) -> str:
+    """The time that the recording covers, to the second."""
+    return format_duration(max(SECOND_MS, consumption.covered_ms // SECOND_MS * SECOND_MS))
+
+
+def _suspensions(cell: Cell) -> str:
+    return f"{counted(cell.suspensions, 'suspension')} of {counted(cell.suspended_keys, 'key')}"

@@ -1,0 +1,76 @@
+"""Options that several `headroom usage` commands share, and what they mean."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from jobs.options import EXIT_FAILED, EXIT_USAGE, open_settings, refuse
+
+if TYPE_CHECKING:  # what these load takes a while, which a mistake in a command need not wait for
+    from jobs.usage.ledger import Ledger
+    from jobs.usage.prices import Tier
+
+_T = TypeVar("_T")
+
+ledger_option = click.option(
+    "--ledger",
+    metavar="PATH",
+    help="The ledger: a directory, that of a replay's result, or s3://bucket/prefix. Default: usage.ledger of the "
+    "settings.",
+)
+prices_option = click.option(
+    "--prices",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Price table, CSV or TOML, for meters that need one.",
+)
+
+
+def location_of(ledger: str | None, config_file: Path | None) -> str:
+    """Where the ledger is that a command is about."""
+    if ledger is None:
+        return open_settings(config_file).usage.ledger
+    below = Path(ledger) / "ledger"
+    # The directory of a replay's result has the ledger in it.
+    return str(below) if not ledger.startswith("s3://") and below.is_dir() else ledger
+
+
+def open_ledger(ledger: str | None, config_file: Path | None) -> "Ledger":
+    """The ledger that a command is about; exits where it cannot be read."""
+    from jobs.usage.ledger import Ledger, LedgerError
+
+    try:
+        return Ledger(location_of(ledger, config_file))
+    except LedgerError as error:
+        refuse(error.problems, EXIT_FAILED)
+
+
+def open_prices(path: Path | None) -> "list[Tier] | None":
+    """The tiers of a price table, None without one; exits where it has a mistake."""
+    from jobs.usage.prices import read_prices
+
+    return None if path is None else told(lambda: read_prices(text_of(path), str(path)))
+
+
+def text_of(path: Path) -> str:
+    """What a file says; exits where it is no text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        refuse([f"{path}: not UTF-8 text"])
+    except OSError as error:
+        refuse([f"{path}: {error.strerror or error}"])
+
+
+def told(do: Callable[[], _T], exit_code: int = EXIT_USAGE) -> _T:
+    """What a function gives; exits where it tells of a mistake of the user's."""
+    from jobs.usage.consumed import ConsumedError
+    from jobs.usage.meter import MeterError
+    from jobs.usage.prices import PriceError
+
+    try:
+        return do()
+    except (ConsumedError, MeterError, PriceError) as error:
+        refuse([str(error)], exit_code)

@@ -1,0 +1,91 @@
+"""Compaction: the small files of an hour of a table made one, without a moment at which rows are lost for good. I/O.
+
+Neither a directory nor S3 can swap several files for one in a step. So the new file is first written under a hidden
+name, then a plan says what is to be done, and from there on any run can finish: it removes the old files, and puts the
+new one in place. Meanwhile rows of the hour are missing for those who read the files directly; none is ever there
+twice. `Ledger` refuses to read a ledger with a plan in it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from jobs.settings.durations import HOUR_MS
+from jobs.usage.ledger import COMPACTION_PLAN as PLAN
+from jobs.usage.ledger import Ledger
+from jobs.usage.ledger_file import join_files
+from jobs.usage.ledger_paths import LedgerFile
+from jobs.usage.store import LedgerStore
+
+_STAGED: Final = "_compacted.staged"
+
+
+class _Plan(msgspec.Struct):
+    """What is to be done: remove these files, then put the staged one in place as another."""
+
+    remove: list[str]
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """What was done: hours that were compacted, and the files and bytes before and after."""
+
+    hours: int = 0
+    files_before: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+
+
+def finish_compaction(store: LedgerStore) -> bool:
+    """Finish what an earlier run has begun; whether there was anything."""
+    if PLAN not in store.paths(hidden=True):
+        return False
+    plan = msgspec.json.decode(store.read(PLAN), type=_Plan)
+    for path in plan.remove:
+        store.remove(path)
+    hidden = store.paths(hidden=True)
+    if _STAGED in hidden:
+        store.write(plan.place, store.read(_STAGED))
+    store.remove(PLAN)
+    store.remove(_STAGED)
+    return True
+
+
+def compact(ledger: Ledger, before_ms: int, on_progress: Callable[[int, int], None]) -> Compacted:
+    """Make the files of each hour of each table one.
+
+    Args:
+        ledger: What to compact.
+        before_ms: Only hours that ended by then, since later ones may still be written.
+        on_progress: Told how many hours of how many are done.
+    """
+    by_hour: dict[str, list[LedgerFile]] = {}
+    for file in filter(None, ledger.files.values()):
+        by_hour.setdefault(file.partition, []).append(file)
+    due = [files for files in by_hour.values() if len(files) > 1 and _hour_end_ms(files) <= before_ms]
+    done = Compacted()
+    for number, files in enumerate(due):
+        before, after = _compact_hour(ledger.store, files)
+        done = Compacted(
+            done.hours + 1, done.files_before + len(files), done.bytes_before + before, done.bytes_after + after
+        )
+        on_progress(number + 1, len(due))
+    return done
+
+
+def _hour_end_ms(files: Sequence[LedgerFile]) -> int:
+    return files[0].start_ms // HOUR_MS * HOUR_MS + HOUR_MS
+
+
+def _compact_hour(store: LedgerStore, files: Sequence[LedgerFile]) -> tuple[int, int]:
+    contents = [store.read(file.path) for file in files]
+    content = join_files(contents, [file.path for file in files])
+    target = files[0].compacted
+    store.write(_STAGED, content)
+    plan = _Plan([file.path for file in files if file != target], target.path)
+    store.write(PLAN, msgspec.json.encode(plan))
+    finish_compaction(store)
+    return sum(map(len, contents)), len(content)

@@ -1,0 +1,276 @@
+"""A meter: a named, versioned SQL query with the parameters that its header declares. Pure.
+
+The header are comments at the beginning of the file:
+
+    -- meter: top_keys
+    -- version: 1
+    -- description: The partition keys that consumed most,
+    --   with their shares of their tables.
+    -- needs: prices
+    -- param most: integer = 20. How many of each table.
+    -- param month: month, required. The month that is billed.
+    -- identity: table, partition_key
+
+Parameters stand in the query as `$most` and are bound, never pasted: in DuckDB under their names, in Athena in their
+order.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import Final
+
+from jobs.usage.periods import month_problem
+
+Value = str | int | Decimal
+
+_COMMENT: Final = re.compile(r"--\s?(?P<text>.*)")
+_FIELD: Final = re.compile(r"(?P<name>meter|version|description|needs|identity|param\s+\w+):\s*(?P<text>.*)")
+_PARAM: Final = re.compile(
+    r"(?P<type>\w+)\s*(?:,\s*(?P<required>required)|=\s*(?P<default>'(?:[^']|'')*'|[^\s']+?))\.\s+(?P<text>.+)",
+    re.DOTALL,
+)
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
+# Strings, quoted names and comments, in which a dollar sign is one; and the parameters.
+_TOKEN: Final = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|\$(?P<name>[A-Za-z_]\w*)", re.DOTALL)
+_LARGEST: Final = 2**63 - 1
+
+
+class MeterError(Exception):
+    """A meter, or a value for one of its parameters, that cannot be used; the message names it."""
+
+
+class Need(StrEnum):
+    """Relations beside the ledger that a meter may read."""
+
+    PRICES = "prices"
+    CONSUMED_CAPACITY = "consumed_capacity"
+
+
+class Kind(StrEnum):
+    """What values a parameter takes."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    DECIMAL = "decimal"
+    DATE = "date"
+    MONTH = "month"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a meter; without a default it has to be given."""
+
+    name: str
+    kind: Kind
+    default: Value | None
+    text: str
+
+    def parse(self, text: str) -> Value:
+        """The value that a text gives.
+
+        Raises:
+            MeterError: It gives none.
+        """
+        value = _PARSERS[self.kind](text)
+        if value is not None:
+            return value
+        message = f"parameter {self.name}: {text!r} is not {_KINDS[self.kind]}"
+        raise MeterError(message)
+
+
+def _integer(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"-?[0-9]{1,19}", text) and abs(int(text)) <= _LARGEST else None
+
+
+def _decimal(text: str) -> Decimal | None:
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        return None
+    exponent = value.as_tuple().exponent
+    fits = isinstance(exponent, int) and exponent >= -6 and abs(value) < 10**6
+    return value if fits else None
+
+
+def _date(text: str) -> str | None:
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        return None
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        return None
+
+
+def _month(text: str) -> str | None:
+    return None if month_problem(text) else text
+
+
+_PARSERS: Final[Mapping[Kind, Callable[[str], Value | None]]] = {
+    Kind.TEXT: str,
+    Kind.INTEGER: _integer,
+    Kind.DECIMAL: _decimal,
+    Kind.DATE: _date,
+    Kind.MONTH: _month,
+}
+_KINDS: Final = {
+    Kind.TEXT: "a text",
+    Kind.INTEGER: "a whole number",
+    Kind.DECIMAL: "a number with at most 6 decimals",
+    Kind.DATE: "a day, such as 2026-11-01",
+    Kind.MONTH: "a month, such as 2026-11",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """A meter.
+
+    Attributes:
+        identity: The columns of a result row that tell which rows of the view `usage` are under it.
+        sql: The query, with its header.
+    """
+
+    name: str
+    version: int
+    description: str
+    sql: str
+    parameters: tuple[Parameter, ...] = ()
+    needs: tuple[Need, ...] = ()
+    identity: tuple[str, ...] = field(default=())
+
+    def values(self, given: Mapping[str, str]) -> dict[str, Value]:
+        """The values of all parameters, from texts.
+
+        Raises:
+            MeterError: One is unknown, missing or of the wrong kind.
+        """
+        declared = {parameter.name: parameter for parameter in self.parameters}
+        for name in given:
+            if name not in declared:
+                alike = get_close_matches(name, declared, 1)
+                hint = f"; did you mean {alike[0]}?" if alike else f"; it has {', '.join(declared) or 'none'}"
+                message = f"meter {self.name} has no parameter {name!r}{hint}"
+                raise MeterError(message)
+        values: dict[str, Value] = {}
+        for name, parameter in declared.items():
+            if name in given:
+                values[name] = parameter.parse(given[name])
+            elif parameter.default is not None:
+                values[name] = parameter.default
+            else:
+                message = f"meter {self.name} needs --param {name}=...: {parameter.text}"
+                raise MeterError(message)
+        return values
+
+    def for_athena(self) -> tuple[str, list[str]]:
+        """The query as Athena takes it, with a `?` for each parameter, and whose values they stand for, in order."""
+        order: list[str] = []
+
+        def placed(token: re.Match[str]) -> str:
+            if token["name"] is None:
+                return token[0]
+            order.append(token["name"])
+            return "?"
+
+        return _TOKEN.sub(placed, self.sql), order
+
+
+def parse_meter(text: str, origin: str) -> Meter:
+    """The meter in a file.
+
+    Raises:
+        MeterError: The file has no header, or one with a mistake in it.
+    """
+    fields = _header(text)
+    problems = [f"has no line `-- {name}:`" for name in ("meter", "version", "description") if name not in fields]
+    if problems:
+        message = f"{origin}: {problems[0]} at its beginning"
+        raise MeterError(message)
+    try:
+        meter = Meter(
+            name=_name(fields.pop("meter")),
+            version=_version(fields.pop("version")),
+            description=fields.pop("description"),
+            sql=text,
+            needs=tuple(_need(each) for each in _listed(fields.pop("needs", ""))),
+            identity=tuple(_listed(fields.pop("identity", ""))),
+            parameters=tuple(_parameter(name.split()[1], declared) for name, declared in fields.items()),
+        )
+        _require_declared(meter)
+    except MeterError as error:
+        message = f"{origin}: {error}"
+        raise MeterError(message) from None
+    return meter
+
+
+def _header(text: str) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    name = None
+    for line in text.splitlines():
+        comment = _COMMENT.fullmatch(line.strip())
+        if comment is None:
+            break
+        if found := _FIELD.fullmatch(comment["text"].strip()):
+            name = found["name"]
+            fields[name] = found["text"].strip()
+        elif name is not None:
+            fields[name] += " " + comment["text"].strip()
+    return fields
+
+
+def _parameter(name: str, declared: str) -> Parameter:
+    found = _PARAM.fullmatch(declared)
+    if found is None or found["type"] not in tuple(Kind):
+        kinds = ", ".join(Kind)
+        message = f"param {name}: {declared!r} is not `TYPE, required. Text` or `TYPE = DEFAULT. Text`; types: {kinds}"
+        raise MeterError(message)
+    parameter = Parameter(name, Kind(found["type"]), None, found["text"])
+    if found["required"]:
+        return parameter
+    default = found["default"]
+    if default.startswith("'"):
+        default = default[1:-1].replace("''", "'")
+    return Parameter(name, parameter.kind, parameter.parse(default), parameter.text)
+
+
+def _require_declared(meter: Meter) -> None:
+    _, used = meter.for_athena()
+    declared = [parameter.name for parameter in meter.parameters]
+    for name in used:
+        if name not in declared:
+            message = f"${name} stands in the query, and no line `-- param {name}:` declares it"
+            raise MeterError(message)
+    for name in declared:
+        if name not in used:
+            message = f"param {name} is declared, and ${name} does not stand in the query"
+            raise MeterError(message)
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        message = f"{text!r} is no name for a meter: lower-case letters, digits and _"
+        raise MeterError(message)
+    return text
+
+
+def _version(text: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
+        message = f"version {text!r} is not a whole number from 1"
+        raise MeterError(message)
+    return int(text)
+
+
+def _need(text: str) -> Need:
+    if text not in tuple(Need):
+        message = f"needs {text!r}, which is none of {', '.join(Need)}"
+        raise MeterError(message)
+    return Need(text)
+
+
+def _listed(text: str) -> Sequence[str]:
+    return [each.strip() for each in text.split(",") if each.strip()]

@@ -1,0 +1,1 @@
+"""The meters that ship with Headroom: SQL files, each a named and versioned definition."""

@@ -1,0 +1,108 @@
+"""Results of meters as a table for people, CSV, JSON or Parquet. I/O."""
+
+import csv
+import json
+import sys
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from io import StringIO
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow
+from pyarrow import parquet
+from rich.console import Console
+from rich.table import Table
+
+_MOST_ROWS: Final = 1_000
+_WIDE: Final = 10_000
+_TIME: Final = "%Y-%m-%d %H:%M:%S"
+
+
+class Format(StrEnum):
+    """How a result is printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    PARQUET = "parquet"
+
+
+def print_result(result: pyarrow.Table, output_format: Format, out: Path | None) -> None:
+    """Print a result, or write it to a file; Parquet only goes to a file."""
+    match output_format:
+        case Format.TABLE if out is None:
+            _print_table(result)
+            return
+        case Format.TABLE | Format.CSV:
+            content = _csv(result).encode()
+        case Format.JSON:
+            content = _json(result).encode()
+        case Format.PARQUET:
+            sink = pyarrow.BufferOutputStream()
+            parquet.write_table(result, sink, compression="zstd")
+            content = sink.getvalue().to_pybytes()
+    if out is None:
+        sys.stdout.buffer.write(content)
+    else:
+        hidden = out.with_name(f".{out.name}.part")
+        hidden.write_bytes(content)
+        hidden.rename(out)
+
+
+def _print_table(result: pyarrow.Table) -> None:
+    # In a pipe no terminal's width has to be kept to.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for field in result.schema:
+        is_number = pyarrow.types.is_integer(field.type) or pyarrow.types.is_decimal(field.type)
+        table.add_column(field.name, justify="right" if is_number else "left", overflow="fold")
+    for row in result.slice(0, _MOST_ROWS).to_pylist():
+        table.add_row(*(_shown(name, value) for name, value in row.items()))
+    console.print(table)
+    if result.num_rows > _MOST_ROWS:
+        console.print(f"... and {result.num_rows - _MOST_ROWS:,} more rows; --format csv has all of them")
+    elif not result.num_rows:
+        console.print("no rows")
+
+
+def _shown(name: str, value: Any) -> str:
+    """A value on a terminal: times as people read them, and nothing that could steer it."""
+    if value is None:
+        return "-"
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}" if value else "0"
+    if _is_time(name):
+        return datetime.fromtimestamp(value / 1000, UTC).strftime(_TIME)
+    text = f"{value:,}" if type(value) is int else str(value)
+    return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in text).replace("[", "\\[")
+
+
+def as_stored(name: str, text: str) -> str:
+    """What a person wrote of a value of a column, as the column has it: a time may be given as it is shown."""
+    if not _is_time(name):
+        return text
+    try:
+        return str(int(datetime.strptime(text, _TIME).replace(tzinfo=UTC).timestamp() * 1000))
+    except ValueError:
+        return text
+
+
+def _is_time(name: str) -> bool:
+    return name.endswith("_ms") or name == "corrects"
+
+
+def _csv(result: pyarrow.Table) -> str:
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(result.schema.names)
+    for batch in result.to_batches():
+        writer.writerows(row.values() for row in batch.to_pylist())
+    return text.getvalue()
+
+
+def _json(result: pyarrow.Table) -> str:
+    """A line for each row; exact decimals are strings, since numbers of JSON are not exact."""
+    lines = (json.dumps(row, ensure_ascii=False, default=str) for row in result.to_pylist())
+    return "".join(f"{line}\n" for line in lines)

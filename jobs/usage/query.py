@@ -1,0 +1,164 @@
+"""Meters run on a ledger, in DuckDB. I/O."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, fields
+from decimal import Decimal
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import pyarrow
+
+from jobs.usage.consumed import ConsumedCapacity
+from jobs.usage.ledger import Ledger
+from jobs.usage.ledger_rows import SCHEMA
+from jobs.usage.meter import Meter, MeterError, Need, Value
+from jobs.usage.output import as_stored
+from jobs.usage.periods import ClosedPeriod
+from jobs.usage.prices import Tier
+
+_PARTITIONS: Final = ("table", "date", "hour")
+IDENTITIES: Final = (
+    "table",
+    "partition_key",
+    "partition_key_type",
+    "event_name",
+    "window_start_ms",
+    "two_minute_ms",
+    "used_date",
+    "used_month",
+    "billed_month",
+)
+"""The columns of the view `usage` by which rows under a result can be found."""
+
+
+class MeterSession:
+    """A ledger opened for meters.
+
+    Args:
+        ledger: What they read.
+        prices: The relation `prices`, where a meter needs it.
+        consumed: The relation `consumed_capacity`, where a meter needs it.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        prices: Sequence[Tier] | None = None,
+        consumed: Sequence[ConsumedCapacity] | None = None,
+    ) -> None:
+        self._given = {Need.PRICES: prices is not None, Need.CONSUMED_CAPACITY: consumed is not None}
+        self._database = duckdb.connect()
+        register(self._database, "prices", _prices_table(prices or ()))
+        register(self._database, "consumed_capacity", _consumed_table(consumed or ()))
+        open_ledger(self._database, ledger, "main", ledger.closed_periods)
+
+    def run(self, meter: Meter, values: Mapping[str, Value]) -> pyarrow.Table:
+        """The result of a meter.
+
+        Raises:
+            MeterError: It cannot be run.
+        """
+        for need in meter.needs:
+            if not self._given[need]:
+                option = {Need.PRICES: "--prices FILE", Need.CONSUMED_CAPACITY: "--consumed FILE, or --cloudwatch"}
+                message = f"meter {meter.name} needs {option[need]}"
+                raise MeterError(message)
+        return self._query(meter.name, meter.sql, values)
+
+    def rows_under(self, meter: Meter, row: Mapping[str, str]) -> pyarrow.Table:
+        """The rows of the view `usage` that a row of a meter's result is made of.
+
+        Args:
+            meter: The meter.
+            row: Values of the result's identifying columns, by their names.
+
+        Raises:
+            MeterError: The meter has no such columns.
+        """
+        known = [name for name in meter.identity if name in IDENTITIES]
+        for name in row:
+            if name not in known:
+                message = f"meter {meter.name}: its rows are told apart by {', '.join(known)}, not by {name!r}"
+                raise MeterError(message)
+        # The names are of the list above; the values are bound.
+        conditions = " AND ".join(f'CAST("{name}" AS VARCHAR) = ${name}' for name in row)
+        query = f"SELECT * FROM usage WHERE {conditions} ORDER BY ALL"  # noqa: S608
+        return self._query(meter.name, query, {name: as_stored(name, text) for name, text in row.items()})
+
+    def total(self, month: str) -> tuple[int, int, int]:
+        """WCU, writes and bytes written that a month bills so far, over all tables."""
+        query = (
+            "SELECT COALESCE(SUM(wcu), 0), COALESCE(SUM(writes), 0), COALESCE(SUM(bytes_written), 0) "
+            "FROM usage WHERE billed_month = $month"
+        )
+        [totals] = self._database.execute(query, {"month": month}).fetchall()
+        wcu, writes, bytes_written = map(int, totals)
+        return wcu, writes, bytes_written
+
+    def _query(self, name: str, query: str, values: Mapping[str, Value]) -> pyarrow.Table:
+        try:
+            return self._database.sql(query, params=dict(values)).to_arrow_table()
+        except duckdb.Error as error:
+            message = f"meter {name}: {error}"
+            raise MeterError(message) from error
+
+
+def open_ledger(database: Any, ledger: Ledger, schema: str, closed: Sequence[ClosedPeriod]) -> None:
+    """Make `ledger`, `closed_periods` and the view `usage` known in a schema of a DuckDB database."""
+    database.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+    database.execute(f"SET schema = '{schema}'")
+    register(database, "closed_periods", _periods_table(closed))
+    columns = ", ".join(f'"{name}"' for name in (*_PARTITIONS, *SCHEMA.names))
+    view = files("jobs.usage.views").joinpath("usage.sql").read_text(encoding="utf-8")
+    if not ledger.files:
+        empty = pyarrow.schema([*(pyarrow.field(name, pyarrow.string()) for name in _PARTITIONS), *SCHEMA])
+        register(database, "ledger", empty.empty_table())
+    elif ledger.store.is_local:
+        # Read by DuckDB itself, which is quickest; a path cannot be a parameter of a view, and is quoted.
+        root = str(Path(ledger.store.location).absolute())
+        paths = ", ".join("'" + f"{root}/{path}".replace("'", "''") + "'" for path in ledger.files)
+        source = f"read_parquet([{paths}], hive_partitioning = true, hive_types_autocast = false)"
+        database.execute(f"CREATE VIEW ledger AS SELECT {columns} FROM {source}")  # noqa: S608
+    else:
+        database.register(f"{schema}_files", ledger.dataset())
+        database.execute(f"CREATE VIEW ledger AS SELECT {columns} FROM {schema}_files")  # noqa: S608
+    database.execute(f"CREATE VIEW usage AS {view}")
+
+
+def register(database: Any, name: str, table: pyarrow.Table) -> None:
+    """Make a table known under a name."""
+    database.register("given", table)
+    database.execute(f"CREATE TABLE {name} AS SELECT * FROM given")  # noqa: S608 - our own names
+    database.unregister("given")
+
+
+def _periods_table(closed: Sequence[ClosedPeriod]) -> pyarrow.Table:
+    return _table(ClosedPeriod._fields, [pyarrow.string(), *[pyarrow.int64()] * 4], closed)
+
+
+def _prices_table(tiers: Sequence[Tier]) -> pyarrow.Table:
+    names = [*(each.name for each in fields(Tier)), "price_of_one"]
+    kinds = [
+        pyarrow.string(),
+        pyarrow.int64(),
+        pyarrow.int64(),
+        pyarrow.int64(),
+        pyarrow.decimal128(18, 6),
+        pyarrow.int64(),
+        pyarrow.string(),
+        pyarrow.decimal128(20, 12),
+    ]
+    return _table(names, kinds, [(*astuple(tier), tier.price_of_one) for tier in tiers])
+
+
+def _consumed_table(figures: Sequence[ConsumedCapacity]) -> pyarrow.Table:
+    rows = [(table, day, wcu.quantize(Decimal("0.001"))) for table, day, wcu in figures]
+    return _table(ConsumedCapacity._fields, [pyarrow.string(), pyarrow.string(), pyarrow.decimal128(18, 3)], rows)
+
+
+def _table(names: Sequence[str], kinds: Sequence[Any], rows: Sequence[Sequence[Any]]) -> pyarrow.Table:
+    columns = list(zip(*rows, strict=True)) or [()] * len(names)
+    arrays = [pyarrow.array(column, type=kind) for column, kind in zip(columns, kinds, strict=True)]
+    return pyarrow.Table.from_arrays(arrays, names=list(names))

@@ -1,0 +1,1 @@
+"""Views that the meters read: SQL files."""

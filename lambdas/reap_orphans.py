@@ -1,0 +1,119 @@
+"""Reap orphans: adopts or ends what the actuators launched and what no group has.
+
+Called on a schedule. The saga leaves no orphans; what is found here was launched by a call whose answer was lost for
+good, or was taken out of its group by somebody.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lambdas.spot.amazon import AmazonError, amazon_error
+from lambdas.spot.fleet import ENDED, Fleet, Instance
+from lambdas.spot.invocation import Actuator, UndoneError, actuator
+from lambdas.spot.journal import Remembered
+from lambdas.spot.orphans import AdoptOrphan, EndOrphan, LeaveOrphan, judge_orphan
+from lambdas.spot.plan import PlanSettings, plan_group
+from lambdas.spot.scan import load_prices, scan_fleet
+from lambdas.spot.swap import GroupJournal, PlannedSwap
+
+logger = Logger(service="reap-orphans")
+
+
+@logger.inject_lambda_context
+def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
+    """How many were left, adopted and ended.
+
+    Raises:
+        ActuatorSettingsError: The environment is not usable.
+        AmazonError: The instances could not be seen.
+    """
+    made = actuator("reap-orphans", context, logger)
+    try:
+        return reap(made)
+    finally:
+        made.metrics.flush_metrics()
+
+
+def reap(made: Actuator) -> dict[str, int]:
+    """Judges every orphan; how many were left, adopted and ended."""
+    counts = {"left": 0, "adopted": 0, "ended": 0, "failed": 0}
+    orphans = _orphans(made)
+    if not orphans:
+        return counts
+    remembered = made.store.everything()
+    fleet = _fleet(made, remembered)
+    for instance in orphans:
+        journal = remembered.groups.get(instance.launched_for or "")
+        judged = judge_orphan(instance, fleet, journal, _planned(made, fleet, instance, journal))
+        try:
+            done = _carry_out(made, instance, judged)
+        except (AmazonError, UndoneError) as error:
+            made.logger.error("orphan_failed", instance=instance.instance_id, reason=str(error))
+            done = "failed"
+        counts[done] += 1
+    for name, count in counts.items():
+        made.count(f"Orphans{name.title()}", count)
+    return counts
+
+
+def _orphans(made: Actuator) -> list[Instance]:
+    try:
+        launched = [one for one in made.describe.launched_instances().values() if one.state not in ENDED]
+        # The tag of a group outlives the membership, so Auto Scaling itself is asked.
+        grouped = made.describe.grouped(one.instance_id for one in launched)
+    except (ClientError, BotoCoreError) as error:
+        raise amazon_error(error, "describe") from error
+    return [one for one in launched if one.instance_id not in grouped and one.launched_for]
+
+
+def _fleet(made: Actuator, remembered: Remembered) -> Fleet:
+    environment = made.environment
+    return scan_fleet(
+        made.describe,
+        account=environment.account or "",
+        region=environment.region,
+        at_ms=made.clock_ms(),
+        tag=environment.tag,
+        listed=load_prices(environment.prices),
+        markets=remembered.markets,
+        types=made.types,
+    ).fleet
+
+
+def _planned(made: Actuator, fleet: Fleet, instance: Instance, journal: GroupJournal | None) -> tuple[PlannedSwap, ...]:
+    group = next((one for one in fleet.groups if one.name == instance.launched_for), None)
+    if group is None:
+        return ()
+    return plan_group(fleet, group, journal or GroupJournal(group.name), PlanSettings(tag=made.environment.tag)).swaps
+
+
+def _carry_out(made: Actuator, instance: Instance, judged: LeaveOrphan | AdoptOrphan | EndOrphan) -> str:
+    about: dict[str, Any] = {"instance": instance.instance_id, "group": instance.launched_for, "reason": judged.reason}
+    if isinstance(judged, LeaveOrphan):
+        made.logger.info("orphan_left", **about)
+        return "left"
+    done = "adopted" if isinstance(judged, AdoptOrphan) else "ended"
+    made.logger.info(f"orphan_{done}", **about, dry_run=made.environment.dry_run)
+    if made.environment.dry_run:
+        return done
+    if isinstance(judged, AdoptOrphan):
+        made.report(
+            made.driver().drive(
+                instance.launched_for or "", change=lambda read: _adopted(read, judged), before_wait=made.wake
+            )
+        )
+    else:
+        try:
+            made.act.end(instance.instance_id)
+        except (ClientError, BotoCoreError) as error:
+            raise amazon_error(error, "end_orphan") from error
+    return done
+
+
+def _adopted(journal: GroupJournal, judged: AdoptOrphan) -> GroupJournal:
+    if journal.swap_of(judged.swap.original_id):
+        return journal
+    return replace(journal, swaps=(*journal.swaps, judged.swap))

@@ -1,0 +1,192 @@
+"""Replace interrupted: brings up a replacement before a Spot Instance is taken away; remembers which markets are bad.
+
+Takes the actions of the spot job. They tell of every Spot Instance in the account, so most are about instances that are
+not ours to touch: what is true of an instance is asked of EC2 and Auto Scaling, and never taken from a message.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+from botocore.exceptions import BotoCoreError, ClientError
+
+from connectors.actions import MalformedActionError, UnknownActionError
+from connectors.prices import Prices
+from connectors.spot_actions import FallBack, ReplaceInstance, ReturnToSpot, SpotAction, decode
+from connectors.spot_facts import DEFAULT_PLATFORM, Purchase
+from lambdas.spot.amazon import AmazonError, Refusal
+from lambdas.spot.fleet import ASG_TAG, ENDED, Fleet, Group, Instance, Market, Pool
+from lambdas.spot.invocation import Actuator, actuator, work_off
+from lambdas.spot.observe import is_managed
+from lambdas.spot.plan import Kept, PlanSettings, plan_replacement
+from lambdas.spot.scan import combined, load_prices
+from lambdas.spot.swap import GroupJournal, Phase, PlannedSwap, Purpose, open_swap
+
+_OUTSIDE = frozenset({Phase.LAUNCHING, Phase.WARMING, Phase.ATTACHING})
+
+logger = Logger(service="replace-interrupted")
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: Any) -> PartialItemFailureResponse:
+    """The messages that go back to the queue.
+
+    Raises:
+        ActuatorSettingsError: The environment is not usable.
+    """
+    made = actuator("replace-interrupted", context, logger)
+    batch = Batch(made, tuple(_replacements(event)))
+    return work_off(made, event, context, batch.apply)
+
+
+def _replacements(event: dict[str, Any]) -> list[ReplaceInstance]:
+    """What a batch is about, so that all of it is asked for at once; what cannot be read is refused later."""
+    found = []
+    for record in event.get("Records", []):
+        try:
+            action = decode(str(record.get("body", "")).encode(errors="replace"))
+        except (MalformedActionError, UnknownActionError):
+            continue
+        if isinstance(action, ReplaceInstance):
+            found.append(action)
+    return found
+
+
+@dataclass
+class Batch:
+    """One invocation, which asks once for all that its messages are about."""
+
+    made: Actuator
+    actions: tuple[ReplaceInstance, ...]
+
+    def apply(self, body: bytes) -> None:
+        """Does what an action asks for, as far as it is ours to do.
+
+        Raises:
+            MalformedActionError: The message is none.
+            UnknownActionError: It is of another release.
+            ForeignError: It is about another account or Region.
+            AmazonError: It may do later.
+            UndoneError: It was refused.
+        """
+        action = decode(body)
+        self.made.require_ours(action.account, action.region)
+        if self.made.clock_ms() > action.not_after_ms:
+            self._skip(action, "it is too late")
+        elif isinstance(action, ReplaceInstance):
+            self._replace(action)
+        else:
+            self._remember(action)
+
+    def _remember(self, action: FallBack | ReturnToSpot) -> None:
+        market = Market.ARMED
+        if isinstance(action, FallBack):
+            market = Market.PINNED if action.evidence.pinned else Market.FALLBACK
+        pool = Pool(action.instance_type, action.zone)
+        if self.made.environment.dry_run:
+            self._skip(action, f"dry run: would remember that {pool} is {market}")
+        elif self.made.store.remember_market(pool, market, action.issued_at_ms):
+            self.made.count("MarketsChanged")
+            self.made.logger.info(
+                "market", instance_type=pool.instance_type, zone=pool.zone, market=market, action_id=action.action_id
+            )
+
+    def _replace(self, action: ReplaceInstance) -> None:
+        instance = self._instances.get(action.instance_id)
+        if not action.evidence.announced:
+            return self._skip(action, "it has ended already, and its group replaces it")
+        if instance is None or instance.state in ENDED:
+            return self._skip(action, "it is gone")
+        name = instance.tags.get(ASG_TAG) or instance.launched_for
+        group = self._groups.get(name or "")
+        if group is None or instance.purchase is not Purchase.SPOT or not is_managed(group, self.made.environment.tag):
+            self.made.count("InstancesNotManaged")
+            return self._skip(action, "it is not a Spot Instance of a group with the tag")
+        journal = self.made.store.load(group.name)
+        changed = self._planned(group, instance, journal)
+        if isinstance(changed, str):
+            return self._skip(action, changed)
+        driven = self.made.driver().drive(
+            group.name,
+            change=lambda read: with_replacement(read, instance, changed, self.made.clock_ms()),
+            before_wait=self.made.wake,
+        )
+        if driven.is_busy:
+            raise AmazonError(Refusal.TRANSIENT, "replace", "Busy", "another actuator is at work on the group")
+        self.made.report(driven)
+        return None
+
+    def _planned(self, group: Group, instance: Instance, journal: GroupJournal) -> PlannedSwap | str | None:
+        """What replaces it; None where a swap that is under way will do; or why nothing does."""
+        if any(instance.instance_id in (swap.twin_id, swap.original_id) for swap in journal.swaps):
+            twin_of = next((one for one in journal.swaps if one.twin_id == instance.instance_id), None)
+            if twin_of is None or twin_of.phase in _OUTSIDE:
+                return None
+        if group.member(instance.instance_id) is None:
+            return "it is in no group"
+        settings = PlanSettings(tag=self.made.environment.tag)
+        planned = plan_replacement(self._fleet, group, instance, journal, settings)
+        return planned.reason if isinstance(planned, Kept) else planned
+
+    @cached_property
+    def _instances(self) -> dict[str, Instance]:
+        return self.made.describe.instances(action.instance_id for action in self.actions)
+
+    @cached_property
+    def _groups(self) -> dict[str, Group]:
+        names = [one.tags.get(ASG_TAG) or one.launched_for for one in self._instances.values()]
+        return self.made.describe.groups(name for name in names if name)
+
+    @cached_property
+    def _fleet(self) -> Fleet:
+        """What is known of the groups of the batch: as a scan has it, but of them alone."""
+        made = self.made
+        at_ms, environment = made.clock_ms(), made.environment
+        managed = [group for group in self._groups.values() if is_managed(group, environment.tag)]
+        instances = made.describe.instances(member.instance_id for group in managed for member in group.members)
+        types = made.types()
+        platforms = sorted({one.platform for one in instances.values()} | {DEFAULT_PLATFORM})
+        listed = load_prices(environment.prices)
+        return Fleet(
+            account=environment.account or "",
+            region=environment.region,
+            at_ms=at_ms,
+            groups=tuple(managed),
+            instances=instances,
+            types=types,
+            prices=self._prices(listed, types, platforms, at_ms),
+            markets=made.store.everything().markets,
+        )
+
+    def _prices(self, listed: Prices, types: Iterable[str], platforms: list[str], at_ms: int) -> Prices:
+        try:
+            spot = self.made.describe.spot_prices(platforms, at_ms)
+        except (ClientError, BotoCoreError) as error:
+            # Without Spot prices there is still On-Demand capacity, and no time to ask again.
+            self.made.logger.warning("no_spot_prices", error=str(error))
+            return listed
+        return combined(listed, self.made.environment.region, types, platforms, spot)
+
+    def _skip(self, action: SpotAction, reason: str) -> None:
+        self.made.count("ActionsSkipped")
+        instance_id = action.instance_id if isinstance(action, ReplaceInstance) else None
+        self.made.logger.info("action_skipped", action_id=action.action_id, instance=instance_id, reason=reason)
+
+
+def with_replacement(
+    journal: GroupJournal, instance: Instance, planned: PlannedSwap | None, at_ms: int
+) -> GroupJournal:
+    """The journal with what an interruption changes: a swap more, one that becomes urgent, or one that is given up."""
+    for swap in journal.swaps:
+        if swap.twin_id == instance.instance_id and swap.phase in _OUTSIDE:
+            return journal.with_swap(
+                replace(swap, phase=Phase.UNDOING, since_ms=at_ms, why="the twin itself is interrupted")
+            )
+        if swap.original_id == instance.instance_id:
+            return journal.with_swap(replace(swap, purpose=Purpose.REPLACE))
+    if planned is None:
+        return journal
+    return replace(journal, swaps=(*journal.swaps, open_swap(planned, at_ms)))

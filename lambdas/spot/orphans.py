@@ -1,0 +1,92 @@
+"""Orphans: instances that the actuators launched and that are in no group. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from lambdas.spot.fleet import ENDED, Fleet, Instance
+from lambdas.spot.swap import GroupJournal, Phase, PlannedSwap, Purpose, Swap
+
+GRACE_MS: Final = 15 * 60_000
+"""How long an instance may be in no group before anybody wonders. A launch whose answer was lost is taken up sooner."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveOrphan:
+    """It is none, or not yet."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptOrphan:
+    """It takes the place of an instance that is to be swapped, once it is proven as any twin is."""
+
+    swap: Swap
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndOrphan:
+    """It is ended."""
+
+    reason: str
+
+
+def judge_orphan(
+    instance: Instance,
+    fleet: Fleet,
+    journal: GroupJournal | None,
+    planned: Iterable[PlannedSwap],
+    *,
+    grace_ms: int = GRACE_MS,
+) -> LeaveOrphan | AdoptOrphan | EndOrphan:
+    """What becomes of an instance that the actuators launched and that no group has.
+
+    Args:
+        instance: It, with the tags of our launches.
+        fleet: What the scan saw.
+        journal: That of the group which it was launched for, None if there is none.
+        planned: What the plan would have swapped in that group now.
+        grace_ms: How old it must be.
+    """
+    if instance.state in ENDED:
+        return LeaveOrphan("it has ended")
+    if journal and any(
+        instance.swap_id == swap.swap_id or instance.instance_id == swap.twin_id for swap in journal.swaps
+    ):
+        return LeaveOrphan("its swap is under way")
+    if fleet.at_ms < instance.launched_at_ms + grace_ms:
+        return LeaveOrphan("it is younger than the grace period")
+    for swap in planned:
+        if _could_be_twin(instance, swap):
+            return AdoptOrphan(_adopted(instance, swap, fleet.at_ms), f"it can take the place of {swap.original_id}")
+    ended = next((one for one in (journal.ended if journal else ()) if one.swap_id == instance.swap_id), None)
+    return EndOrphan(f"its swap ended: {ended.reason}" if ended else "no swap is known that it was launched for")
+
+
+def _could_be_twin(instance: Instance, swap: PlannedSwap) -> bool:
+    return (
+        swap.purpose is Purpose.TO_SPOT
+        and instance.subnet_id == swap.subnet_id
+        and any(
+            (one.instance_type, one.purchase) == (instance.instance_type, instance.purchase) for one in swap.options
+        )
+    )
+
+
+def _adopted(instance: Instance, planned: PlannedSwap, at_ms: int) -> Swap:
+    options = tuple(option for option in planned.options if option.instance_type == instance.instance_type)
+    return Swap(
+        swap_id=instance.swap_id or instance.instance_id,
+        original_id=planned.original_id,
+        purpose=planned.purpose,
+        template=planned.template,
+        subnet_id=planned.subnet_id,
+        options=options,
+        phase=Phase.WARMING,
+        since_ms=at_ms,
+        opened_at_ms=at_ms,
+        asked_at_ms=at_ms,
+        twin_id=instance.instance_id,
+    )

@@ -1,0 +1,419 @@
+"""Saga: the next step of a group's swaps, from what the journal remembers and what is observed. Pure.
+
+The twin is launched outside the group, attached once it is healthy and equivalent, and the original ends once the twin
+serves. No process is suspended. MaxSize is raised by as much as is needed, only if the group is at it, and put back.
+
+Every step is such that asking for it again does no harm, or that what is observed tells whether it took effect. So a
+run that died anywhere is taken up by the next: `next_step` is given the same journal and what is true by then.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+from connectors.ec2.events import InstanceState
+from lambdas.spot.fleet import ASG_TAG, ENDED, Group, Instance, Member
+from lambdas.spot.swap import GroupJournal, Outcome, Phase, RaisedMaxSize, Swap
+
+SECOND_MS: Final = 1_000
+MINUTE_MS: Final = 60 * SECOND_MS
+
+
+@dataclass(frozen=True, slots=True)
+class SagaSettings:
+    """How long is waited for what.
+
+    Attributes:
+        launch_ms: until a launch of which nothing is seen is given up.
+        warm_ms: until a twin must have passed its checks.
+        join_ms: until a twin in the group must serve, its load balancers included.
+        checks_ms: until a twin can have passed its status checks at the earliest; nobody looks before.
+        poll_ms: between two looks, at first; a drain is looked after less and less often.
+        urgent_poll_ms: the same while an original is being interrupted.
+        most_poll_ms: the most between two looks. SQS delays a message by 15 minutes at most.
+    """
+
+    launch_ms: int = 10 * MINUTE_MS
+    warm_ms: int = 15 * MINUTE_MS
+    checks_ms: int = 90 * SECOND_MS
+    join_ms: int = 20 * MINUTE_MS
+    poll_ms: int = 30 * SECOND_MS
+    urgent_poll_ms: int = 5 * SECOND_MS
+    most_poll_ms: int = 15 * MINUTE_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What is true of a group now.
+
+    Attributes:
+        group: None if there is no such group any more.
+        managed: whether it has the tag that lets it be changed.
+        busy: why it must be left alone for now (a deployment, an instance refresh), None if it need not.
+        instances: originals and twins, and what was launched for its swaps. One that is not there no longer exists.
+        passed_checks: instances whose status checks are passed.
+        serving: of the instances in the group that have load balancers, those that these find healthy.
+        weaker: what each twin lacks that its original has; a twin that was not compared is not there.
+        guarded: instances that are protected from being ended through the API.
+    """
+
+    group: Group | None
+    managed: bool = True
+    busy: str | None = None
+    instances: Mapping[str, Instance] = field(default_factory=dict)
+    passed_checks: frozenset[str] = frozenset()
+    serving: frozenset[str] = frozenset()
+    weaker: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    guarded: frozenset[str] = frozenset()
+
+    def twin_of(self, swap: Swap) -> Instance | None:
+        """The twin, known by its id or by the tag of the swap."""
+        if swap.twin_id is not None:
+            return self.instances.get(swap.twin_id)
+        launched = [one for one in self.instances.values() if one.swap_id == swap.swap_id and one.state not in ENDED]
+        return min(launched, key=lambda one: one.instance_id, default=None)
+
+    def serves(self, instance_id: str) -> bool:
+        """Whether a member serves, and its load balancers agree."""
+        member = self.group.member(instance_id) if self.group else None
+        return member is not None and member.serves and instance_id in self.serving
+
+
+class Call(StrEnum):
+    """What may be asked of EC2 and Auto Scaling."""
+
+    LAUNCH = "launch"
+    END_TWIN = "end_twin"
+    RAISE_MAX_SIZE = "raise_max_size"
+    RESTORE_MAX_SIZE = "restore_max_size"
+    ATTACH = "attach"
+    END_ORIGINAL = "end_original"
+    REMOVE_TWIN = "remove_twin"
+    LOWER_DESIRED = "lower_desired"
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A call to make, once the journal has it.
+
+    Attributes:
+        call: which.
+        swap: of which swap; None for what concerns the group.
+        instance_id: the instance that it concerns.
+        size: the MaxSize or desired capacity to set.
+    """
+
+    call: Call
+    swap: Swap | None = None
+    instance_id: str | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do before `delay_ms` have passed; `reason` says what is waited for."""
+
+    delay_ms: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing is left to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The journal as it must be written first, and what to do then."""
+
+    journal: GroupJournal
+    then: Intent | Wait | Rest
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """A swap that came further without a call: look again."""
+
+    journal: GroupJournal
+
+
+_Decision = Step | _Moved | Wait
+
+
+def next_step(journal: GroupJournal, seen: Observed, at_ms: int, settings: SagaSettings) -> Step:
+    """What to do next: the first swap that can do something does it."""
+    waits: list[Wait] = []
+    for swap_id in [swap.swap_id for swap in journal.swaps]:
+        while swap := next((one for one in journal.swaps if one.swap_id == swap_id), None):
+            decision = _decide(journal, swap, seen, at_ms, settings)
+            if isinstance(decision, Step):
+                return decision
+            if isinstance(decision, Wait):
+                waits.append(decision)
+                break
+            journal = decision.journal
+    restored = _restore_max_size(journal, seen, settings)
+    if isinstance(restored, Step):
+        return restored
+    if isinstance(restored, Wait):
+        waits.append(restored)
+    else:
+        journal = restored
+    return Step(journal, min(waits, key=lambda wait: wait.delay_ms, default=Rest()))
+
+
+def _decide(journal: GroupJournal, swap: Swap, seen: Observed, at_ms: int, settings: SagaSettings) -> _Decision:
+    decided = _Deciding(journal, swap, seen, at_ms, settings)
+    return {
+        Phase.LAUNCHING: decided.launching,
+        Phase.WARMING: decided.warming,
+        Phase.ATTACHING: decided.attaching,
+        Phase.JOINING: decided.joining,
+        Phase.ENDING: decided.ending,
+        Phase.DRAINING: decided.draining,
+        Phase.UNDOING: decided.undoing,
+    }[swap.phase]()
+
+
+def _restore_max_size(journal: GroupJournal, seen: Observed, settings: SagaSettings) -> Step | Wait | GroupJournal:
+    """MaxSize put back, unless a twin still needs the room; what the user has set since then stays."""
+    raised, group = journal.raised, seen.group
+    if raised is None or any(swap.crowds for swap in journal.swaps):
+        return journal
+    if group is None or group.max_size == raised.before or not raised.is_ours(group.max_size):
+        return replace(journal, raised=None)
+    if group.min_size > raised.before:
+        return replace(journal, raised=None)  # whoever raised MinSize meanwhile took MaxSize as it was
+    if group.desired > raised.before and group.serving_without(None) < group.desired:
+        # Below the desired capacity MaxSize makes the group end an instance: only once all of them serve.
+        return Wait(settings.poll_ms, "the group to serve in full before MaxSize is put back")
+    return Step(journal, Intent(Call.RESTORE_MAX_SIZE, size=raised.before))
+
+
+@dataclass(frozen=True, slots=True)
+class _Deciding:
+    """One swap, in one of its phases."""
+
+    journal: GroupJournal
+    swap: Swap
+    seen: Observed
+    at_ms: int
+    settings: SagaSettings
+
+    def launching(self) -> _Decision:
+        swap = self.swap
+        twin = self.seen.twin_of(swap)
+        if twin is not None:
+            return self._moved(Phase.WARMING, twin_id=twin.instance_id)
+        obstacle = self._obstacle()
+        if swap.asked_at_ms is None:
+            if obstacle:
+                return self._ended(Outcome.UNDONE, obstacle)
+            return self._call(Call.LAUNCH, replace(swap, asked_at_ms=self.at_ms))
+        if self.at_ms >= swap.asked_at_ms + self.settings.launch_ms:
+            return self._ended(Outcome.UNDONE, obstacle or "nothing was seen of its launch")
+        if obstacle:
+            # It may be there and not be seen yet; asking again could launch what nobody needs.
+            return self._wait("whether a twin was launched")
+        return self._call(Call.LAUNCH, swap)
+
+    def warming(self) -> _Decision:
+        swap, twin = self.swap, self.seen.twin_of(self.swap)
+        if twin is None and self.at_ms < swap.since_ms + self.settings.launch_ms:
+            return self._wait("the twin to be seen")
+        if twin is None or twin.state in ENDED:
+            return self._ended(Outcome.UNDONE, "the twin ended before it was attached")
+        if obstacle := self._obstacle():
+            return self._undo(obstacle)
+        if reason := self._not_ready(twin):
+            late = self.at_ms >= swap.since_ms + self.settings.warm_ms
+            return self._undo(f"too late for {reason}") if late else self._wait(reason)
+        if weaker := self.seen.weaker[twin.instance_id]:
+            return self._undo(f"the twin is weaker than the original: {'; '.join(weaker)}")
+        return self._attach(twin)
+
+    def _not_ready(self, twin: Instance) -> str | None:
+        if twin.state is not InstanceState.RUNNING:
+            return "the twin to run"
+        if not self.swap.urgent and twin.instance_id not in self.seen.passed_checks:
+            return "the twin to pass its status checks"
+        return None if twin.instance_id in self.seen.weaker else "the twin to be compared with the original"
+
+    def _attach(self, twin: Instance) -> _Decision:
+        group = self.seen.group
+        assert group is not None, "a group that is gone is an obstacle"  # noqa: S101 - for the type checker
+        if not self.swap.urgent and any(one.crowds and one.swap_id != self.swap.swap_id for one in self.journal.swaps):
+            return self._wait("another swap of the group to leave room")
+        if group.desired + 1 > group.max_size:
+            return self._raise_max_size(group)
+        attaching = replace(self.swap, phase=Phase.ATTACHING, since_ms=self.at_ms, desired_before=group.desired)
+        return self._call(Call.ATTACH, attaching, twin.instance_id)
+
+    def _raise_max_size(self, group: Group) -> _Decision:
+        raised, size = self.journal.raised, group.desired + 1
+        if raised is None or not raised.is_ours(group.max_size):
+            raised = RaisedMaxSize(before=group.max_size, raised_to=size)
+        raised = replace(raised, raised_to=max(raised.raised_to, size))
+        return Step(replace(self.journal, raised=raised), Intent(Call.RAISE_MAX_SIZE, size=size))
+
+    def attaching(self) -> _Decision:
+        twin, group = self.seen.twin_of(self.swap), self.seen.group
+        if twin is not None and group is not None and group.member(twin.instance_id):
+            return self._moved(Phase.JOINING)
+        if twin is None or twin.state in ENDED:
+            return self._give_back(Outcome.UNDONE, "the twin ended while it was attached")
+        if obstacle := self._obstacle():
+            return self._undo(obstacle)
+        return self._attach(twin)
+
+    def joining(self) -> _Decision:
+        swap, group = self.swap, self.seen.group
+        if group is None or group.deleting:
+            return self._undo("the group is gone")
+        twin, original = group.member(swap.twin_id), group.member(swap.original_id)
+        if twin is None or twin.leaves:
+            return self._give_back(Outcome.UNDONE, "the group ended the twin")
+        if original is None or original.leaves:
+            return self._give_back(Outcome.DONE, "the original ended by itself, and the twin is in its place")
+        return self._both_are_members(group)
+
+    def _both_are_members(self, group: Group) -> _Decision:
+        swap = self.swap
+        if obstacle := self._obstacle():
+            return self._undo(obstacle)
+        if swap.urgent and self._original_ended() and group.desired > group.min_size:
+            return self._end_original()  # before the group notices, and launches one more
+        late = self.at_ms >= swap.since_ms + self.settings.join_ms
+        if not self.seen.serves(swap.twin_id or ""):
+            return self._undo("the twin did not serve in time") if late else self._wait("the twin to serve")
+        if reason := self._scaled(group):
+            return self._ended(Outcome.KEPT, f"{reason}, and the group keeps both")
+        if group.serving_without(swap.original_id) < group.desired - 1:
+            reason = "others of the group do not serve"
+            return self._ended(Outcome.KEPT, f"{reason}, and it keeps both") if late else self._wait(reason)
+        return self._end_original()
+
+    def _end_original(self) -> Step:
+        ending = replace(self.swap, phase=Phase.ENDING)
+        return self._call(Call.END_ORIGINAL, ending, self.swap.original_id)
+
+    def _scaled(self, group: Group) -> str | None:
+        """How the group was scaled while it held both, so that neither is one too many; None if it was not."""
+        swap = self.swap
+        if not swap.urgent and swap.desired_before is not None and group.desired != swap.desired_before + 1:
+            return f"the group was scaled from {swap.desired_before + 1} to {group.desired}"
+        if group.desired - 1 < group.min_size:
+            return f"MinSize is {group.min_size} by now"
+        return None
+
+    def ending(self) -> _Decision:
+        group = self.seen.group
+        original = group.member(self.swap.original_id) if group else None
+        if original is None or original.leaves:
+            return self._moved(Phase.DRAINING)
+        # It was not ended. Whether it still should be is decided as before it was asked for.
+        return _Moved(self.journal.with_swap(replace(self.swap, phase=Phase.JOINING)))
+
+    def draining(self) -> _Decision:
+        group, original = self.seen.group, self.seen.instances.get(self.swap.original_id)
+        if group is not None and group.member(self.swap.original_id):
+            return self._wait("the original to leave the group")
+        if original is not None and original.state is InstanceState.SHUTTING_DOWN:
+            return self._wait("the original to end")
+        return self._ended(Outcome.DONE, "the twin serves in place of the original")
+
+    def undoing(self) -> _Decision:
+        swap, group, twin = self.swap, self.seen.group, self.seen.twin_of(self.swap)
+        why = swap.why or ""
+        if twin is None and swap.twin_id and self.at_ms < swap.since_ms + self.settings.launch_ms:
+            # Not seen yet is not the same as gone.
+            if swap.asked_to_end:
+                return self._wait("the twin to be seen")
+            return self._call(Call.END_TWIN, replace(swap, asked_to_end=True), swap.twin_id)
+        if twin is None or twin.state in ENDED:
+            return self._give_back(Outcome.UNDONE, why)
+        member = group.member(twin.instance_id) if group else None
+        if group is None or member is None:
+            return self._call(Call.END_TWIN, swap, twin.instance_id)
+        return self._twin_is_member(group, member, why)
+
+    def _twin_is_member(self, group: Group, twin: Member, why: str) -> _Decision:
+        if group.deleting:
+            return self._ended(Outcome.UNDONE, f"{why}; the twin goes with it")
+        if twin.leaves:
+            return self._wait("the twin to leave the group")
+        if reason := self._scaled(group):
+            return self._ended(Outcome.KEPT, f"{why}; but {reason}, and it keeps the twin")
+        if group.serving_without(twin.instance_id) < group.desired - 1:
+            return self._ended(Outcome.KEPT, f"{why}; but too few others serve, and the group keeps the twin")
+        return self._call(Call.REMOVE_TWIN, self.swap, twin.instance_id)
+
+    def _give_back(self, outcome: Outcome, reason: str) -> _Decision:
+        """The end of a swap of which one instance went by itself, while the group may still count both."""
+        swap, group = self.swap, self.seen.group
+        if group is None or group.deleting or swap.desired_before is None or not self._was_attached():
+            return self._ended(outcome, reason)
+        to = swap.lower_to
+        if to is None:
+            to = group.desired - 1 if swap.urgent else swap.desired_before
+        if group.desired != to + 1 or to < group.min_size:
+            return self._ended(outcome, reason)
+        staying = [member for member in group.members if not member.leaves]
+        late = self.at_ms >= swap.since_ms + self.settings.join_ms
+        if len(staying) > to and not all(member.serves for member in staying) and not late:
+            # The group has launched one more. Lowered now, it might end one that serves, and keep one that does not.
+            return self._wait("the group to serve in full before its desired capacity is put back")
+        return self._call(Call.LOWER_DESIRED, replace(swap, lower_to=to), size=to)
+
+    def _was_attached(self) -> bool:
+        """Whether the twin was ever in the group; Auto Scaling tags what is in a group, and the tag stays."""
+        twin = self.seen.twin_of(self.swap)
+        if self.swap.phase is Phase.JOINING:
+            return True
+        return twin is not None and ASG_TAG in twin.tags
+
+    def _original_ended(self) -> bool:
+        original = self.seen.instances.get(self.swap.original_id)
+        return original is None or original.state in ENDED
+
+    def _obstacle(self) -> str | None:
+        """Why the swap must not go on, None if it may."""
+        swap, seen, group = self.swap, self.seen, self.seen.group
+        if group is None or group.deleting:
+            return "the group is gone"
+        if not seen.managed:
+            return "the group no longer has the tag"
+        original = group.member(swap.original_id)
+        if swap.urgent:
+            return None if original is not None else "the original has left the group"
+        if seen.busy:
+            return seen.busy
+        if original is None or not original.serves or self._original_ended():
+            return "the original no longer serves"
+        if original.protected_from_scale_in or swap.original_id in seen.guarded:
+            return "the original is protected"
+        return None
+
+    def _moved(self, phase: Phase, *, twin_id: str | None = None) -> _Moved:
+        moved = replace(self.swap, phase=phase, since_ms=self.at_ms, twin_id=twin_id or self.swap.twin_id)
+        return _Moved(self.journal.with_swap(moved))
+
+    def _undo(self, why: str) -> _Moved:
+        undoing = replace(self.swap, phase=Phase.UNDOING, since_ms=self.at_ms, why=why)
+        return _Moved(self.journal.with_swap(undoing))
+
+    def _ended(self, outcome: Outcome, reason: str) -> _Moved:
+        return _Moved(self.journal.without(self.swap, outcome, reason, self.at_ms))
+
+    def _call(self, call: Call, swap: Swap, instance_id: str | None = None, size: int | None = None) -> Step:
+        return Step(self.journal.with_swap(swap), Intent(call, swap, instance_id, size))
+
+    def _wait(self, reason: str) -> Wait:
+        waited_ms = self.at_ms - self.swap.since_ms
+        delay_ms = self.settings.urgent_poll_ms if self.swap.urgent else self.settings.poll_ms
+        if self.swap.phase is Phase.DRAINING:
+            delay_ms = max(self.settings.poll_ms, min(waited_ms, self.settings.most_poll_ms))
+        elif self.swap.phase is Phase.WARMING and not self.swap.urgent:
+            delay_ms = max(delay_ms, self.settings.checks_ms - waited_ms)
+        return Wait(delay_ms, reason)

@@ -1,0 +1,230 @@
+"""The templates hold what the issue asks for: encryption, snapshots, alarms, retention, and no unexplained finding."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.deployment import Deployment, DeploymentError, PackageMissingError, package, read_deployment
+from infra.ledger_table import COLUMNS, PARTITIONS
+from infra.templates import ACCOUNT, read_templates
+from jobs.metric_names import CAPACITY
+from jobs.settings.load import load_settings
+from jobs.settings.properties import LONGEST_KEY, LONGEST_VALUE, MOST_ENTRIES, MOST_GROUPS, from_groups
+from tests.infra.conftest import ROOT, Synthesized, run_infra
+
+STACKS = ("shared", "capacity", "usage", "spot")
+
+
+def test_the_example_has_a_stack_for_each_capability_and_one_shared(templates: Synthesized) -> None:
+    assert sorted(templates) == sorted(STACKS)
+
+
+@pytest.mark.parametrize("capability", ["capacity", "usage", "spot"])
+def test_each_capability_can_be_deployed_alone(synthesized: Path, capability: str) -> None:
+    names = {path.name.partition(".")[0] for path in (synthesized / capability).glob("*.template.json")}
+    assert names == {"headroom-shared", f"headroom-{capability}"}
+
+
+def test_a_deployment_into_an_existing_network_makes_none(synthesized: Path) -> None:
+    (template,) = [each for each in read_templates(synthesized / "capacity") if each.stack == "headroom-capacity"]
+    assert template.of_type("AWS::EC2::VPC") == {}
+    (cache,) = template.of_type("AWS::ElastiCache::ServerlessCache").values()
+    assert cache["SubnetIds"] == ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
+
+
+def test_a_package_that_is_not_built_is_named_with_the_command_that_builds_it(tmp_path: Path) -> None:
+    with pytest.raises(PackageMissingError, match=r"spot\.zip: not there; build it: headroom package spot"):
+        package(Deployment(packages=tmp_path), "spot")
+
+
+def test_all_mistakes_in_a_deployment_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "d.toml"
+    file.write_text(
+        'name = "X"\ncapabilities = ["cpu"]\ntables = ["a b"]\ndry_run = 1\ncolour = 1\n'
+        '[kpus]\nspot = 0\nx = 1\n[network]\nvpc_id = "vpc-1"'
+    )
+    with pytest.raises(DeploymentError) as caught:
+        read_deployment(file)
+    told = [problem.removeprefix(f"{file}: ").partition(":")[0] for problem in caught.value.problems]
+    assert told == ["capabilities", "name", "tables", "network", "kpus.spot", "kpus.x", "dry_run", "colour"]
+
+
+def test_the_command_tells_mistakes_without_a_traceback(tmp_path: Path) -> None:
+    done = run_infra("-m", "infra.app", tmp_path / "none.toml")
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith("none.toml: No such file or directory")
+    assert "Traceback" not in done.stderr
+
+
+def test_linters_find_nothing(out: Path) -> None:
+    command = [Path(sys.executable).with_name("cfn-lint"), *sorted(out.glob("*.template.json"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_finding_that_stands_has_a_reason(out: Path) -> None:
+    for path in out.glob("*.template.json"):
+        for name, resource in json.loads(path.read_text())["Resources"].items():
+            for rule in resource.get("Metadata", {}).get("cdk_nag", {}).get("rules_to_suppress", []):
+                assert len(rule["reason"]) > 30, name
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_everything_that_holds_data_is_encrypted_with_the_key(templates: Synthesized, stack: str) -> None:
+    template = templates[stack]
+    keyed = {
+        "AWS::SQS::Queue": "KmsMasterKeyId",
+        "AWS::SNS::Topic": "KmsMasterKeyId",
+        "AWS::Logs::LogGroup": "KmsKeyId",
+        "AWS::ElastiCache::ServerlessCache": "KmsKeyId",
+        "AWS::Lambda::Function": "KmsKeyArn",
+    }
+    for kind, name in keyed.items():
+        for logical_id, properties in template.of_type(kind).items():
+            if logical_id.startswith("AWS679f53"):  # CDK's own function for custom resources holds nothing
+                continue
+            assert "Key" in str(properties.get(name)), logical_id
+    for properties in template.of_type("AWS::Kinesis::Stream").values():
+        assert properties["StreamEncryption"]["EncryptionType"] == "KMS"
+    for properties in template.of_type("AWS::DynamoDB::Table").values():
+        assert properties["SSESpecification"]["SSEType"] == "KMS"
+    for name, properties in template.of_type("AWS::S3::Bucket").items():
+        (rule,) = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        algorithm = rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"]
+        assert algorithm == ("AES256" if name.startswith("AccessLogs") else "aws:kms")
+        assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_logs_are_kept_for_a_stated_time(templates: Synthesized, stack: str) -> None:
+    for name, properties in templates[stack].of_type("AWS::Logs::LogGroup").items():
+        assert properties["RetentionInDays"] == 90, name
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_what_holds_state_outlives_its_stack(templates: Synthesized, stack: str) -> None:
+    kept = {"AWS::Kinesis::Stream", "AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::KMS::Key"}
+    for name, resource in templates[stack].resources.items():
+        if resource["Type"] in kept:
+            assert resource["DeletionPolicy"] == "Retain", name
+
+
+@pytest.mark.parametrize("capability", ["capacity", "usage", "spot"])
+def test_jobs_run_on_flink_2_3_with_snapshots_and_roll_back_by_themselves(
+    templates: Synthesized, capability: str
+) -> None:
+    (application,) = templates[capability].of_type("AWS::KinesisAnalyticsV2::Application").values()
+    configuration = application["ApplicationConfiguration"]
+    assert application["RuntimeEnvironment"] == "FLINK-2_3"
+    assert configuration["ApplicationSnapshotConfiguration"] == {"SnapshotsEnabled": True}
+    assert configuration["ApplicationSystemRollbackConfiguration"] == {"RollbackEnabled": True}
+    assert configuration["FlinkApplicationConfiguration"]["CheckpointConfiguration"]["CheckpointingEnabled"] is True
+    assert templates[capability].of_type("AWS::KinesisAnalyticsV2::ApplicationCloudWatchLoggingOption")
+
+
+def test_jobs_get_the_settings_of_the_file_as_property_groups(templates: Synthesized) -> None:
+    (application,) = templates["capacity"].of_type("AWS::KinesisAnalyticsV2::Application").values()
+    listed = application["ApplicationConfiguration"]["EnvironmentProperties"]["PropertyGroups"]
+    groups = {each["PropertyGroupId"]: each["PropertyMap"] for each in listed}
+    assert groups.pop("kinesis.analytics.flink.run.options") == {"python": "main.py", "pyFiles": "dep/"}
+    assert len(groups) < MOST_GROUPS
+    for entries in groups.values():
+        assert 0 < len(entries) <= MOST_ENTRIES
+        assert all(len(key) <= LONGEST_KEY and len(value) <= LONGEST_VALUE for key, value in entries.items())
+    assert groups.pop("headroom.kinesis")["stream"]
+    assert groups.pop("headroom.rules")["stream"]
+    assert groups.pop("headroom.sqs")["queue_url"]
+    assert from_groups(groups) == load_settings(ROOT / "examples" / "conversations.toml")
+
+
+def test_a_message_is_out_of_sight_for_six_times_as_long_as_its_function_may_take(templates: Synthesized) -> None:
+    # Source: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+    for stack in ("capacity", "spot"):
+        template = templates[stack]
+        functions = template.of_type("AWS::Lambda::Function")
+        mappings = template.of_type("AWS::Lambda::EventSourceMapping").values()
+        queues = {
+            template.filled({"Fn::GetAtt": [name, "Arn"]}): each
+            for name, each in template.of_type("AWS::SQS::Queue").items()
+        }
+        assert mappings
+        for mapping in mappings:
+            queue = queues[mapping["EventSourceArn"]]
+            assert queue["VisibilityTimeout"] >= 6 * functions[mapping["FunctionName"]]["Timeout"]
+            assert queue["RedrivePolicy"]["maxReceiveCount"] == 5
+            assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+def test_every_rule_of_events_has_a_dead_letter_queue_and_an_age_beyond_which_they_are_useless(
+    templates: Synthesized,
+) -> None:
+    rules = templates["spot"].of_type("AWS::Events::Rule")
+    ages = {}
+    for name, rule in rules.items():
+        (target,) = rule["Targets"]
+        assert "EventsUndelivered" in target["DeadLetterConfig"]["Arn"], name
+        ages[rule["Name"].rpartition("-")[2]] = target["RetryPolicy"]["MaximumEventAgeInSeconds"]
+    assert ages["Interruption"] == 120
+    assert set(ages) == {"Interruption", "Rebalance", "InstanceState", "Group", "Health"}
+
+
+def test_every_function_of_spot_changes_nothing_until_it_is_told_to(templates: Synthesized) -> None:
+    functions = templates["spot"].of_type("AWS::Lambda::Function").values()
+    assert len(functions) == 5
+    assert {each["Environment"]["Variables"]["HEADROOM_DRY_RUN"] for each in functions} == {"true"}
+
+
+def test_every_alarm_tells_somebody_and_says_where_what_to_do_is_written(templates: Synthesized) -> None:
+    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    alarms = 0
+    for template in templates.values():
+        for name, alarm in template.of_type("AWS::CloudWatch::Alarm").items():
+            alarms += 1
+            assert alarm["AlarmActions"], name
+            section = alarm["AlarmDescription"].rpartition("docs/operations.md, ")[2].partition("-")[0]
+            assert f"**{section}**" in operations, section
+    assert alarms > 30
+
+
+def test_the_dashboard_shows_every_count_of_the_capacity_job(templates: Synthesized) -> None:
+    (shown,) = templates["capacity"].of_type("AWS::CloudWatch::Dashboard").values()
+    for name in CAPACITY:
+        assert f'MetricName=\\\\\\"{name}\\\\\\"' in shown["DashboardBody"] or f'\\"{name}\\"' in shown["DashboardBody"]
+
+
+def test_the_cache_has_a_user_that_writes_leases_and_one_that_reads_them(templates: Synthesized) -> None:
+    documented = (ROOT / "docs" / "suspend-actuator.md").read_text(encoding="utf-8").splitlines()
+    users = templates["capacity"].of_type("AWS::ElastiCache::User").values()
+    assert len(users) == 2
+    for user in users:
+        assert user["AuthenticationMode"] == {"Type": "iam"}
+        assert user["AccessString"] in documented
+        assert user["UserId"] == user["UserName"] == user["UserName"].lower()
+
+
+def test_the_ledger_table_works_out_its_partitions(templates: Synthesized) -> None:
+    (table,) = templates["usage"].of_type("AWS::Glue::Table").values()
+    given = table["TableInput"]
+    assert [(each["Name"], each["Type"]) for each in given["StorageDescriptor"]["Columns"]] == list(COLUMNS)
+    assert [(each["Name"], each["Type"]) for each in given["PartitionKeys"]] == list(PARTITIONS)
+    parameters = given["Parameters"]
+    for column, _ in PARTITIONS:
+        assert f"projection.{column}.type" in parameters
+        assert f"{column}=${{{column}}}/" in parameters["storage.location.template"]
+
+
+def test_the_whole_policy_is_printed(out: Path) -> None:
+    command = [sys.executable, "-m", "infra.policies", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    for part in ("SwapInstanceRole", "call ec2:RunInstances", "DENY NobodyElseSends", f"arn:aws:iam::{ACCOUNT}:role/"):
+        assert part in done.stdout
+
+
+def test_without_templates_the_printer_says_how_to_make_them(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "infra.policies", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, "make synth" in done.stderr) == (1, True)

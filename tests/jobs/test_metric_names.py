@@ -1,0 +1,32 @@
+"""Every metric is documented, and every count of a replay's summary is a metric."""
+
+from pathlib import Path
+
+import pytest
+
+from connectors.sqs.sink import EXPIRED, REFUSED, SENT
+from jobs.capacity.tally import Tally
+from jobs.metric_names import ACTION_DELAY, CAPACITY, LAG, OUTBOX, RULES, SOURCE_LAG, SUSPEND
+from lambdas.suspend.handler import APPLY_DELAY, MALFORMED, METRIC_OF_OUTCOME, RETURNED, UNKNOWN
+
+OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+NO_COUNTS = {"first_event_ms", "last_event_ms", "wall_s", "events_per_s", "duplicates_seen_if_known"}
+REMEMBERED_WITHOUT_END = {"partition_keys"}
+
+
+def test_every_count_of_the_summary_is_a_metric() -> None:
+    counts = set(Tally().summary(1.0)) - NO_COUNTS - REMEMBERED_WITHOUT_END
+    assert counts == set(CAPACITY) - {"duplicates"}
+
+
+def test_the_metrics_of_the_actuator_are_those_that_it_publishes() -> None:
+    assert set(SUSPEND) == {*METRIC_OF_OUTCOME.values(), MALFORMED, UNKNOWN, RETURNED, APPLY_DELAY}
+
+
+def test_the_metrics_of_the_outbox_are_those_that_it_publishes() -> None:
+    assert set(OUTBOX) == {SENT, EXPIRED, REFUSED, "outages", "waiting"}
+
+
+@pytest.mark.parametrize("name", [*CAPACITY, ACTION_DELAY, LAG, *OUTBOX, *RULES, SOURCE_LAG, *SUSPEND])
+def test_every_metric_is_in_the_operations_guide(name: str) -> None:
+    assert f"| `{name}` |" in OPERATIONS

@@ -1,0 +1,338 @@
+"""What is swapped, for what, and what stays."""
+
+import json
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from connectors.ec2.events import InstanceState
+from connectors.prices import HourlyPrice, Prices, SpotPrice
+from connectors.spot_facts import DEFAULT_PLATFORM, Purchase
+from jobs.cli import cli
+from jobs.spot_command import ACTUATOR_COMMANDS
+from lambdas.spot.fleet import Fleet, Group, Instance, Market, Member, Pool, TemplateVersion, TypeFacts
+from lambdas.spot.group_policy import GroupPolicy, PolicyError, read_policy
+from lambdas.spot.plan import GroupPlan, Kept, PlanSettings, plan_group, plan_replacement
+from lambdas.spot.schedule import parse_schedule
+from lambdas.spot.swap import GroupJournal, LaunchOption, PlannedSwap, Purpose
+
+ROOT = Path(__file__).parent.parent.parent
+ZONE = "eu-west-1a"
+TEMPLATE = TemplateVersion("lt-1", "1")
+AT_MS = 1_770_000_000_000  # a Monday, 02:40 UTC
+
+
+def facts(name: str, vcpus: int = 2, memory_mib: int = 8_192, **more: Any) -> TypeFacts:
+    return TypeFacts(name, frozenset({more.pop("architecture", "x86_64")}), vcpus, memory_mib, **more)
+
+
+TYPES = [
+    facts("m5.large"),
+    facts("m5a.large"),
+    facts("m5.xlarge", 4, 16_384),
+    facts("c5.large", 2, 4_096),
+    facts("m6g.large", architecture="arm64"),
+    facts("t3.large", burstable=True),
+    facts("m5.metal", 96, 393_216, bare_metal=True),
+    facts("u-1.large", 8, 65_536, spot=False),
+]
+ON_DEMAND = {one.instance_type: "0.1000" for one in TYPES}
+SPOT = {"m5.large": "0.0400", "m5a.large": "0.0300", "m5.xlarge": "0.0900", "c5.large": "0.01", "m6g.large": "0.01",
+        "t3.large": "0.01", "m5.metal": "0.01", "u-1.large": "0.01"}  # fmt: skip
+
+
+def instance(number: int, purchase: Purchase = Purchase.ON_DEMAND, **more: Any) -> Instance:
+    return Instance(
+        instance_id=f"i-{number:08x}",
+        instance_type=more.pop("instance_type", "m5.large"),
+        zone=ZONE,
+        subnet_id="subnet-1",
+        image_id=more.pop("image_id", "ami-1"),
+        purchase=purchase,
+        state=InstanceState.RUNNING,
+        launched_at_ms=number,
+        **more,
+    )
+
+
+def fleet_of(
+    *instances: Instance,
+    tags: Mapping[str, str] | None = None,
+    spot: Mapping[str, str] | None = None,
+    **more: Any,
+) -> Fleet:
+    members = tuple(Member(one.instance_id, "InService", healthy=True, template=TEMPLATE) for one in instances)
+    settings = {f"AsgOptimiser:{name}": value for name, value in (tags or {}).items()}
+    group = Group(
+        name="web",
+        min_size=0,
+        max_size=len(members),
+        desired=len(members),
+        members=members,
+        tags={"AsgOptimiser": "on", **settings},
+        template=TEMPLATE,
+    )
+    prices = Prices(
+        "USD",
+        on_demand=[
+            HourlyPrice("eu-west-1", name, DEFAULT_PLATFORM, Decimal(price)) for name, price in ON_DEMAND.items()
+        ],
+        spot=[SpotPrice(ZONE, name, DEFAULT_PLATFORM, 0, Decimal(price)) for name, price in (spot or SPOT).items()],
+    )
+    return Fleet(
+        account="123456789012",
+        region="eu-west-1",
+        at_ms=AT_MS,
+        groups=(replace(group, **{name: more.pop(name) for name in list(more) if name in Group.__dataclass_fields__}),),
+        instances={one.instance_id: one for one in instances},
+        types={one.instance_type: one for one in TYPES},
+        prices=prices,
+        **more,
+    )
+
+
+def plan(fleet: Fleet, **settings: Any) -> GroupPlan:
+    return plan_group(fleet, fleet.groups[0], GroupJournal("web"), PlanSettings(**settings))
+
+
+def purposes(planned: GroupPlan) -> list[Purpose]:
+    return [swap.purpose for swap in planned.swaps]
+
+
+def test_the_cheapest_pool_that_is_at_least_as_large_and_of_the_same_architecture_is_taken() -> None:
+    (swap,) = plan(fleet_of(instance(1))).swaps
+    assert swap.options == (
+        LaunchOption("m5a.large", Purchase.SPOT, Decimal("0.0300")),
+        LaunchOption("m5.large", Purchase.SPOT, Decimal("0.0400")),
+        LaunchOption("m5.xlarge", Purchase.SPOT, Decimal("0.0900")),
+    )
+    assert swap.saving_per_hour == Decimal("0.0700")
+
+
+@pytest.mark.parametrize(("minimum", "swaps"), [(0, 2), (1, 1), (2, 0), (3, 0)])
+def test_the_minimum_of_on_demand_instances_stays(minimum: int, swaps: int) -> None:
+    fleet = fleet_of(instance(1), instance(2), tags={"MinOnDemand": str(minimum), "Parallel": "5"})
+    assert len(plan(fleet).swaps) == swaps
+
+
+@pytest.mark.parametrize(("percent", "least"), [(0, 0), (1, 1), (33, 1), (34, 2), (67, 3), (100, 3)])
+def test_a_minimum_in_percent_is_rounded_up(percent: int, least: int) -> None:
+    assert GroupPolicy(min_on_demand_percent=percent).least_on_demand(3) == least
+
+
+def test_fewer_on_demand_instances_than_the_minimum_turn_spot_back() -> None:
+    fleet = fleet_of(instance(1, Purchase.SPOT), instance(2, Purchase.SPOT), tags={"MinOnDemand": "1", "Parallel": "5"})
+    (swap,) = plan(fleet).swaps
+    assert (swap.purpose, swap.options[0].purchase) == (Purpose.TO_ON_DEMAND, Purchase.ON_DEMAND)
+
+
+@pytest.mark.parametrize(
+    ("market", "wanted"),
+    [
+        (Market.ARMED, []),
+        (Market.SUSPECT, []),
+        (Market.FALLBACK, [Purpose.TO_ON_DEMAND]),
+        (Market.PINNED, [Purpose.TO_ON_DEMAND]),
+    ],
+)
+def test_spot_in_a_lost_market_falls_back(market: Market, wanted: list[Purpose]) -> None:
+    fleet = fleet_of(instance(1, Purchase.SPOT), markets={Pool("m5.large", ZONE): market})
+    assert purposes(plan(fleet)) == wanted
+
+
+@pytest.mark.parametrize("market", [Market.SUSPECT, Market.FALLBACK, Market.PINNED])
+def test_no_new_spot_goes_where_the_market_is_not_armed(market: Market) -> None:
+    (swap,) = plan(fleet_of(instance(1), markets={Pool("m5a.large", ZONE): market})).swaps
+    assert [option.instance_type for option in swap.options] == ["m5.large", "m5.xlarge"]
+
+
+def test_what_fell_back_stays_until_its_market_is_armed() -> None:
+    fell_back = instance(1, tags={"headroom:swap": "x"})
+    lost = fleet_of(fell_back, markets={Pool("m5.large", ZONE): Market.FALLBACK})
+    assert purposes(plan(lost)) == []
+    assert purposes(plan(replace(lost, markets={}))) == [Purpose.TO_SPOT]
+
+
+@pytest.mark.parametrize(("percent", "in_pool"), [(25, 1), (50, 2), (75, 3)])
+def test_a_pool_has_no_more_of_a_group_than_may_be_lost_at_once(percent: int, in_pool: int) -> None:
+    tags = {"AllowedTypes": "current", "MaxPoolPercent": str(percent), "Parallel": "9"}
+    assert len(plan(fleet_of(*map(instance, range(1, 5)), tags=tags)).swaps) == in_pool
+
+
+@pytest.mark.parametrize(
+    ("tags", "types"),
+    [
+        ({"AllowedTypes": "current"}, ["m5.large"]),
+        ({"AllowedTypes": "m5a.* m5.x*"}, ["m5a.large", "m5.xlarge"]),
+        ({"RefusedTypes": "m5a.*"}, ["m5.large", "m5.xlarge"]),
+        ({"MaxPricePercent": "39"}, ["m5a.large"]),
+        ({"MaxPricePercent": "40"}, ["m5a.large", "m5.large"]),
+    ],
+)
+def test_tags_say_which_types_may_be_used(tags: dict[str, str], types: list[str]) -> None:
+    (swap,) = plan(fleet_of(instance(1), tags=tags)).swaps
+    assert [option.instance_type for option in swap.options] == types
+
+
+@pytest.mark.parametrize(("price", "swaps"), [("0.0999", 0), ("0.0990", 1), ("0.1000", 0)])
+def test_spot_must_cost_less(price: str, swaps: int) -> None:
+    assert len(plan(fleet_of(instance(1), spot={"m5.large": price})).swaps) == swaps
+
+
+def test_without_a_price_nothing_is_swapped_and_the_reason_says_so() -> None:
+    planned = plan(replace(fleet_of(instance(1)), prices=Prices("USD")))
+    assert planned.kept == (Kept("i-00000001", "the On-Demand price of m5.large is not known"),)
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"template": None}, "launch configuration"),
+        ({"suspended": frozenset({"Launch"})}, "processes are suspended"),
+        ({"on_demand_percentage": 50}, "mixed instances policy"),
+        ({"weighted": True}, "by weight"),
+        ({"deleting": True}, "being deleted"),
+        ({"desired": 2}, "only 1 of 2 serve"),
+        ({"stack": "prod", "changing_stacks": frozenset({"prod"})}, "its stack prod"),
+    ],
+)
+def test_a_group_is_left_alone(more: dict[str, Any], reason: str) -> None:
+    planned = plan(fleet_of(instance(1), **more))
+    assert planned.swaps == ()
+    assert reason in (planned.refusal or "")
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        ({"MinOnDemand": "-1"}, "AsgOptimiser:MinOnDemand is '-1'"),
+        ({"MinOnDemandPercent": "101"}, "0 to 100"),
+        ({"Schedule": "sometimes"}, "AsgOptimiser:Schedule: 'sometimes'"),
+        ({"Schedule": "Mon", "TimeZone": "Mars/Base"}, "no time zone"),
+        ({"MinOndemand": "1"}, "is no setting"),
+        ({"AllowedTypes": " "}, "is empty"),
+    ],
+)
+def test_a_tag_that_cannot_be_read_leaves_the_group_alone_and_is_named(tags: dict[str, str], reason: str) -> None:
+    planned = plan(fleet_of(instance(1), tags=tags))
+    assert planned.swaps == ()
+    assert reason in (planned.refusal or "")
+
+
+def test_a_tag_that_says_off_or_nothing_sensible_leaves_the_group_alone() -> None:
+    assert not read_policy({"AsgOptimiser": "off"}).enabled
+    assert not read_policy({}).enabled
+    with pytest.raises(PolicyError):
+        read_policy({"AsgOptimiser": "perhaps"})
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "hour", "is_open"),
+    [
+        ("Mon-Fri", "UTC", 0, True),
+        ("Tue-Sun", "UTC", 0, False),
+        ("Mon 02:00-03:00", "UTC", 0, True),
+        ("Mon 02:41-03:00", "UTC", 0, False),
+        ("Mon 02:00-02:40", "UTC", 0, False),
+        ("Sun 22:00-06:00", "UTC", 0, True),
+        ("Mon 22:00-06:00", "UTC", 0, False),
+        ("Sun", "America/New_York", 0, True),
+        ("Sat; Mon", "UTC", 0, True),
+        ("Fri-Mon", "UTC", 0, True),
+        ("Mon 03:00-04:00", "Europe/Berlin", 0, True),
+    ],
+)
+def test_a_schedule_is_in_the_group_s_own_time_zone(text: str, zone: str, hour: int, is_open: bool) -> None:
+    assert parse_schedule(text, zone).is_open(AT_MS + hour * 3_600_000) is is_open
+
+
+def test_protected_instances_stay() -> None:
+    fleet = fleet_of(instance(1))
+    (member,) = fleet.groups[0].members
+    group = replace(fleet.groups[0], members=(replace(member, protected_from_scale_in=True),))
+    assert plan(replace(fleet, groups=(group,))).kept == (Kept("i-00000001", "it is protected from scale-in"),)
+
+
+def test_what_is_paid_for_already_stays_on_demand_and_free_cover_takes_spot_back() -> None:
+    covered = plan(fleet_of(instance(1)), covered={"i-00000001": "a Reserved Instance"})
+    assert covered.kept == (Kept("i-00000001", "it is paid for already: a Reserved Instance"),)
+    free = plan(fleet_of(instance(1, Purchase.SPOT)), free_cover={"m5.large": 1})
+    assert purposes(free) == [Purpose.TO_ON_DEMAND]
+
+
+def test_a_roll_out_replaces_instances_of_another_image_as_what_they_are_n_at_a_time() -> None:
+    instances = [instance(number, Purchase.SPOT, image_id="ami-0") for number in range(1, 4)]
+    fleet = fleet_of(*instances, tags={"RollOut": "on", "Parallel": "2"}, images={TEMPLATE: "ami-1"})
+    planned = plan(fleet)
+    assert purposes(planned) == [Purpose.ROLL_OUT, Purpose.ROLL_OUT]
+    assert {swap.options[0].purchase for swap in planned.swaps} == {Purchase.SPOT}
+
+
+def test_a_replacement_is_other_spot_capacity_and_else_on_demand() -> None:
+    lost = instance(1, Purchase.SPOT, instance_type="m5a.large")
+    fleet = fleet_of(lost)
+    planned = plan_replacement(fleet, fleet.groups[0], lost, GroupJournal("web"), PlanSettings())
+    assert isinstance(planned, PlannedSwap)
+    assert [(one.instance_type, one.purchase) for one in planned.options] == [
+        ("m5.large", Purchase.SPOT),
+        ("m5a.large", Purchase.ON_DEMAND),
+    ]
+
+
+def headroom(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(cli, ["spot", *arguments])
+    return result.exit_code, result.output
+
+
+EXAMPLE = (
+    "--snapshot",
+    str(ROOT / "examples" / "spot-fleet.json"),
+    "--prices",
+    str(ROOT / "examples/spot-prices.json"),
+)
+
+
+def test_the_plan_reads_as_a_diff_with_reason_price_and_saving() -> None:
+    exit_code, output = headroom("plan", *EXAMPLE)
+    assert exit_code == 0
+    assert "- i-00000000000000001  m7g.large      on-demand      0.0909  3 On-Demand, 1 must be" in output
+    assert "saves 0.0572 USD an hour, 41.76 a month" in output
+    assert "Capacity Rebalancing is on" in output
+    assert "4 to swap in 3 of 5 groups; 2 left alone" in output
+
+
+def test_the_plan_as_json_says_the_same() -> None:
+    exit_code, output = headroom("plan", *EXAMPLE, "--json")
+    told = json.loads(output)
+    assert (exit_code, told["swaps"], told["saving_per_hour"]) == (0, 4, "0.0276")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("plan", "--snapshot", "nowhere.json"), "nowhere.json: No such file"),
+        (("plan", "--snapshot", str(ROOT / "README.md")), "it is not JSON"),
+        (("plan", "--snapshot", str(ROOT / "examples" / "spot-prices.json")), "it lacks account"),
+        (("plan", *EXAMPLE, "--group", "nope"), "there is no group nope"),
+        (("plan", *EXAMPLE[:2], "--prices", str(ROOT / "README.md")), "not JSON"),
+        (("apply",), "--table names no journal"),
+    ],
+)
+def test_what_is_wrong_is_named(arguments: tuple[str, ...], problem: str) -> None:
+    exit_code, output = headroom(*arguments)
+    assert exit_code == 2
+    assert problem in output
+
+
+@pytest.mark.parametrize("name", ACTUATOR_COMMANDS)
+def test_the_commands_of_the_actuators_are_found_by_their_names(name: str) -> None:
+    command = pkgutil.resolve_name(ACTUATOR_COMMANDS[name])
+    assert isinstance(command, click.Command)
+    assert command.name == name

@@ -1,0 +1,168 @@
+"""The saga killed at each of its calls, and every call failing in every way it can."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from lambdas.spot.amazon import AmazonError
+from lambdas.spot.swap import Outcome
+from tests.spot_cloud import Cloud, Fault, KilledError, cloud
+
+MOST_CALLS = 60
+
+
+@pytest.fixture
+def aws() -> Iterator[Cloud]:
+    with cloud() as made:
+        yield made
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What came of a swap in which something went wrong.
+
+    Attributes:
+        reached: whether there was a call to go wrong.
+        while_faulty: sizes, orphans and serving instances before the fault was mended.
+    """
+
+    reached: bool
+    while_faulty: tuple[tuple[int, int, int], int, int]
+    outcomes: list[Outcome]
+    lowest: int
+    launches: int
+    orphans: list[str]
+    sizes: tuple[int, int, int]
+    suspended: list[dict[str, str]]
+    serving: int
+    spots: int
+
+
+def run(at: int | str, fault: Fault) -> Ran:
+    """A swap in a group at its MaxSize, with a fault at a call; then the runs that come after it.
+
+    Args:
+        at: The number of the call, or the operation whose every call fails until the fault is mended.
+        fault: What goes wrong.
+    """
+    with cloud() as aws:
+        original = aws.make_group(size=3, most=3)[0]
+        planned = aws.planned(original, "m5.large", on_demand_last=fault in (Fault.NO_CAPACITY, Fault.QUOTA))
+        lowest = [3]
+        aws.watch = lambda: lowest.append(aws.serving())
+        aws.fault_at, aws.lasting = ({at: fault}, {}) if isinstance(at, int) else ({}, {at: fault})
+        with contextlib.suppress(KilledError, AmazonError):
+            aws.begin(planned)
+        if isinstance(at, str):
+            with contextlib.suppress(AmazonError):
+                aws.finish(rounds=4)
+        reached = not aws.fault_at
+        while_faulty = (aws.sizes(), len(aws.orphans()), aws.serving())
+        aws.fault_at, aws.lasting = {}, {}
+        aws.finish()
+        if not aws.journal().ended:
+            aws.begin(planned)
+            aws.finish()
+        return Ran(
+            reached=reached,
+            while_faulty=while_faulty,
+            outcomes=[ended.outcome for ended in aws.journal().ended],
+            lowest=min(lowest),
+            launches=len(aws.tokens),
+            orphans=aws.orphans(),
+            sizes=aws.sizes(),
+            suspended=aws.group().suspended_processes,
+            serving=aws.serving(),
+            spots=aws.spots(),
+        )
+
+
+def assert_nothing_half_done(ran: Ran) -> None:
+    assert ran.orphans == []
+    assert ran.lowest >= 3
+    assert ran.sizes == (1, 3, 3)
+    assert ran.serving == 3
+    assert ran.suspended == []
+
+
+def test_a_swap_puts_a_spot_instance_in_the_place_of_an_on_demand_one(aws: Cloud) -> None:
+    original = aws.make_group()[0]
+    aws.begin(aws.planned(original, "m5.large"))
+    assert [ended.outcome for ended in aws.finish().ended] == [Outcome.DONE]
+    assert original not in aws.members()
+    assert (aws.spots(), aws.serving(), aws.sizes()) == (1, 3, (1, 3, 3))
+    assert len(aws.calls) < 40
+
+
+MUTATIONS = [
+    "RunInstances",
+    "UpdateAutoScalingGroup",
+    "AttachInstances",
+    "TerminateInstanceInAutoScalingGroup",
+]
+QUESTIONS = [
+    "GetItem",
+    "PutItem",
+    "DescribeAutoScalingGroups",
+    "DescribeInstances",
+    "DescribeInstanceRefreshes",
+    "DescribeInstanceAttribute",
+    "DescribeInstanceStatus",
+    "DescribeVolumes",
+    "DescribeLaunchTemplateVersions",
+]
+
+
+@pytest.mark.parametrize("operation", [*MUTATIONS, *QUESTIONS])
+@pytest.mark.parametrize("fault", [Fault.DENIED, Fault.THROTTLED])
+def test_without_a_right_or_throttled_for_long_nothing_is_left_half_done(operation: str, fault: Fault) -> None:
+    assert_nothing_half_done(run(operation, fault))
+
+
+@pytest.mark.parametrize("operation", MUTATIONS)
+def test_a_right_that_is_missing_leaves_the_group_as_it_was(operation: str) -> None:
+    assert run(operation, Fault.DENIED).while_faulty == ((1, 3, 3), 0, 3)
+
+
+@pytest.mark.parametrize("fault", [Fault.THROTTLED, Fault.DENIED])
+def test_refused_at_any_one_call_nothing_is_left_half_done(fault: Fault) -> None:
+    for at in range(MOST_CALLS):
+        ran = run(at, fault)
+        if not ran.reached:
+            break
+        assert_nothing_half_done(ran)
+        assert ran.launches <= 2, (at, ran)
+
+
+@pytest.mark.parametrize("fault", [Fault.NO_CAPACITY, Fault.QUOTA])
+def test_without_spot_capacity_the_next_best_is_launched(fault: Fault) -> None:
+    ran = run("RunInstances", fault)
+    assert_nothing_half_done(ran)
+    launch = calls_of_a_swap().index("RunInstances")
+    with cloud() as aws:
+        original = aws.make_group(size=3, most=3)[0]
+        aws.fault_at = {launch: fault}
+        driven = aws.begin(aws.planned(original, "m5.large", on_demand_last=True))
+        assert [one.code for one in driven.refused] == [fault.value]
+        aws.finish()
+        assert (aws.orphans(), aws.sizes(), aws.spots()) == ([], (1, 3, 3), 0)
+
+
+def calls_of_a_swap() -> list[str]:
+    with cloud() as aws:
+        aws.begin(aws.planned(aws.make_group(size=3, most=3)[0], "m5.large"))
+        return [name for _, name in aws.calls]
+
+
+@pytest.mark.parametrize("fault", [Fault.KILLED_BEFORE, Fault.KILLED_AFTER, Fault.LOST_ANSWER])
+def test_killed_at_any_call_the_next_run_finishes_and_nothing_is_left(fault: Fault) -> None:
+    for at in range(MOST_CALLS):
+        ran = run(at, fault)
+        if not ran.reached:
+            break
+        assert_nothing_half_done(ran)
+        assert ran.outcomes[-1:] == [Outcome.DONE], (at, ran)
+        assert (ran.spots, ran.launches) == (1, 1), (at, ran)
+    assert at > 25

@@ -1,0 +1,216 @@
+"""`headroom usage` as a user runs it, on a local ledger and on one in S3 (moto's server)."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import boto3
+import pyarrow.parquet
+import pytest
+from click.testing import CliRunner, Result
+from moto.server import ThreadedMotoServer
+
+from jobs.cli import cli
+from jobs.usage.ledger import Ledger
+from jobs.usage.ledger_file import write_rows
+from jobs.usage.ledger_paths import file_of
+from jobs.usage.store import LedgerStore, StoreError
+from tests.usage.ledgers import at, make_ledger, row
+from tests.usage.test_meters import DAYS, PRICES
+
+MONTH = ["--param", "month=2026-11"]
+DAYS_GIVEN = [text for name, day in DAYS.items() for text in ("--param", f"{name}={day}")]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> str:
+    rows = [("conversations", row(key=f"tenant-{number}", wcu=50 * number)) for number in range(1, 9)]
+    make_ledger(tmp_path / "result" / "ledger", [*rows, ("conversations", row("2026-11-20 10:20", wcu=7))])
+    return str(tmp_path / "result")
+
+
+def headroom(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["usage", *arguments])
+
+
+def test_list_explains_each_meter_and_its_parameters() -> None:
+    told = headroom("list").output
+    assert "invoice_lines (version 1)\n  A line for each partition key" in told
+    assert "--param price_per_million=<decimal>  Price of a million write capacity units. (default 0.625)" in told
+
+
+def test_a_result_is_a_table_csv_json_or_parquet(ledger: str, tmp_path: Path) -> None:
+    run = ["run", "top_keys", "--ledger", ledger, *DAYS_GIVEN, "--param", "most=2"]
+    table = headroom(*run).output
+    assert [line.split()[1:3] for line in table.splitlines()[1:]] == [["tenant-8", "S"], ["tenant-7", "S"]]
+    lines = headroom(*run, "--format", "csv").output.splitlines()
+    assert lines[:2] == [
+        "table,partition_key,partition_key_type,wcu,writes,bytes_written,share",
+        "conversations,tenant-8,S,400,400,40000,0.221361",
+    ]
+    assert json.loads(headroom(*run, "--format", "json").output.splitlines()[0])["share"] == "0.221361"
+    path = tmp_path / "top.parquet"
+    assert headroom(*run, "--format", "parquet", "--out", str(path)).exit_code == 0
+    assert pyarrow.parquet.read_table(path).num_rows == 2
+
+
+def test_an_invoice_line_is_explained_by_the_rows_under_it(ledger: str, tmp_path: Path) -> None:
+    (tmp_path / "prices.csv").write_text(PRICES)
+    run = headroom(
+        "run", "invoice_lines", "--ledger", ledger, *MONTH, "--prices", str(tmp_path / "prices.csv"), "--format", "csv"
+    )
+    assert run.exit_code == 0
+    lines = [line.split(",") for line in run.output.splitlines() if ",tenant-1,S,2026-11,wcu," in line]
+    assert sum(int(line[6]) for line in lines) == 57
+    explained = headroom(
+        "explain", "invoice_lines", "--ledger", ledger,
+        "--row", "table=conversations", "--row", "partition_key=tenant-1", "--row", "billed_month=2026-11",
+    )  # fmt: skip
+    assert explained.output.endswith("2 rows: wcu 57, writes 57, bytes_written 5,700; lower bounds: wcu, writes\n")
+
+
+def test_a_meter_of_ones_own_runs_from_its_file(ledger: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.sql"
+    path.write_text("-- meter: mine\n-- version: 3\n-- description: All.\nSELECT SUM(wcu) AS wcu FROM usage\n")
+    assert headroom("run", str(path), "--ledger", ledger, "--format", "csv").output == "wcu\n1807\n"
+    path.write_text("SELECT 1")
+    refused = headroom("run", str(path), "--ledger", ledger)
+    assert (refused.exit_code, "has no line `-- meter:`" in refused.stderr) == (2, True)
+    path.write_text("-- meter: mine\n-- version: 3\n-- description: All.\nSELECT sum(wcu FROM usage\n")
+    refused = headroom("run", str(path), "--ledger", ledger)
+    assert (refused.exit_code, "syntax error" in refused.stderr.lower()) == (1, True)
+
+
+def test_a_gap_beyond_the_threshold_ends_with_a_status_of_its_own(ledger: str, tmp_path: Path) -> None:
+    (tmp_path / "consumed.csv").write_text("table,date,wcu\nconversations,2026-11-20,2000\n")
+    run = ["run", "reconciliation", "--ledger", ledger, *DAYS_GIVEN, "--consumed", str(tmp_path / "consumed.csv")]
+    assert headroom(*run).exit_code == 3
+    assert headroom(*run, "--param", "alarm_ratio=0.2").exit_code == 0
+
+
+def test_mistakes_are_told_and_end_with_two(ledger: str) -> None:
+    for arguments, said in [
+        (["run", "top_kyes", "--ledger", ledger], "did you mean top_keys?"),
+        (["run", "top_keys", "--ledger", ledger], "needs --param first_date"),
+        (["run", "top_keys", "--ledger", ledger, "--param", "most"], "not NAME=VALUE"),
+        (["run", "top_keys", "--ledger", ledger, "--param", "most=1", "--param", "most=2"], "given twice"),
+        (["run", "top_keys", "--ledger", ledger, *DAYS_GIVEN, "--format", "parquet"], "needs --out"),
+        (["run", "nothing.sql", "--ledger", ledger], "No such file"),
+        (["close", "2026-13", "--ledger", ledger], "not a month"),
+        (["close", "2999-01", "--ledger", ledger], "is not over yet"),
+        (["ddl", "--location", "here"], "not s3://"),
+        (["ddl", "--location", "s3://x", "--first-date", "tomorrow"], "not a day"),
+        (["explain", "top_keys", "--ledger", ledger, "--row", "wcu=1"], "told apart by"),
+    ]:
+        refused = headroom(*arguments)
+        assert (refused.exit_code, said in refused.stderr) == (2, True), (arguments, refused.output, refused.stderr)
+    missing = headroom("run", "top_keys", "--ledger", "nowhere", *DAYS_GIVEN)
+    assert (missing.exit_code, missing.stderr) == (1, "headroom: nowhere: no such ledger\n")
+
+
+def test_a_month_is_closed_once(ledger: str) -> None:
+    assert headroom("close", "2020-01", "--ledger", ledger).output == (
+        "2020-01 closed with 0 WCU in 0 writes, 0 bytes written\n"
+    )
+    refused = headroom("close", "2020-01", "--ledger", ledger)
+    assert (refused.exit_code, "is closed already" in refused.stderr) == (2, True)
+
+
+def test_compact_says_what_it_did(ledger: str) -> None:
+    Path(ledger, "ledger", "_compaction.json").write_text('{"remove": [], "place": "x"}')
+    told = headroom("compact", "--ledger", ledger, "--keep", "0").output
+    hours = 1 if at("2026-11-20 11:00") <= datetime.now(UTC).timestamp() * 1000 else 0
+    assert told.startswith("finished a compaction that was interrupted\n")
+    assert f"{hours} hours compacted" in told
+
+
+def test_show_prints_what_athena_runs() -> None:
+    told = headroom("show", "top_keys", *DAYS_GIVEN).output
+    assert "BETWEEN ? AND ?" in told
+    assert told.endswith("-- parameter 3: first_date = 2026-11-01\n-- parameter 4: most = 20\n")
+
+
+def test_ddl_prints_all_statements(tmp_path: Path) -> None:
+    (tmp_path / "prices.csv").write_text(PRICES)
+    told = headroom(
+        "ddl", "--location", "s3://lake/ledger/", "--table", "t", "--prices", str(tmp_path / "prices.csv")
+    ).output
+    assert told.count("CREATE EXTERNAL TABLE") == 3
+    assert "CREATE OR REPLACE VIEW prices" in told
+    assert "s3://lake/ledger/table=${table}" in told
+
+
+# S3
+
+
+@pytest.fixture
+def s3_ledger(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+    }.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket="ledgers")
+    yield "s3://ledgers/of/headroom"
+    server.stop()
+
+
+def test_a_ledger_in_s3_is_written_read_compacted_and_closed_like_a_local_one(s3_ledger: str) -> None:
+    store = LedgerStore(s3_ledger)
+    assert not store.exists()
+    for start, key in (("2020-11-20 10:04", "a"), ("2020-11-20 10:20", "a"), ("2020-11-20 10:20", "o'clock/\n")):
+        path = file_of("t", key, "S", at(start), span_ms=900_000, buckets=4).path
+        store.write(path, write_rows([row(start, key=key)]))
+        store.write(path, write_rows([row(start, key=key, wcu=6)]))
+    days = ["--param", "first_date=2020-11-01", "--param", "last_date=2020-11-30", "--format", "csv"]
+    before = headroom("run", "top_keys", "--ledger", s3_ledger, *days).output
+    assert before.splitlines()[1:] == ["t,a,S,12,12,1200,0.666667", "t,\"o'clock/", '",S,6,6,600,0.333333']
+    assert "1 hours compacted" in headroom("compact", "--ledger", s3_ledger).output
+    assert list(Ledger(s3_ledger).files) == ["table=t/date=2020-11-20/hour=10/1000-1h-1of1-compacted.parquet"]
+    assert headroom("run", "top_keys", "--ledger", s3_ledger, *days).output == before
+    assert headroom("close", "2020-11", "--ledger", s3_ledger).output.startswith("2020-11 closed with 18 WCU")
+    assert [period.period for period in Ledger(s3_ledger).closed_periods] == ["2020-11"]
+
+
+def test_a_bucket_that_is_not_there_is_told(s3_ledger: str) -> None:
+    with pytest.raises(StoreError, match="s3://elsewhere/x/y"):
+        LedgerStore("s3://elsewhere/x").write("y", b"")
+    with pytest.raises(StoreError, match="names no bucket"):
+        LedgerStore("s3://")
+
+
+def test_cloudwatch_is_asked_for_the_tables_of_the_ledger_by_day(s3_ledger: str, ledger: str) -> None:
+    cloudwatch = boto3.client("cloudwatch")
+    for hour, wcu in ((1, 1_000.0), (23, 900.0)):
+        cloudwatch.put_metric_data(
+            Namespace="AWS/DynamoDB",
+            MetricData=[
+                {
+                    "MetricName": "ConsumedWriteCapacityUnits",
+                    "Dimensions": [{"Name": "TableName", "Value": "conversations"}],
+                    "Timestamp": datetime(2026, 11, 20, hour, tzinfo=UTC),
+                    "Value": wcu,
+                }
+            ],
+        )
+    run = headroom("run", "reconciliation", "--ledger", ledger, *DAYS_GIVEN, "--cloudwatch", "--format", "csv")
+    assert run.output.splitlines()[1].startswith("conversations,2026-11-20,1900.000,1807")
+    assert run.exit_code == 0
+
+
+def test_listing_meters_loads_neither_flink_nor_duckdb() -> None:
+    code = (
+        "import sys, jobs.cli; from click.testing import CliRunner; "
+        "CliRunner().invoke(jobs.cli.cli, ['usage', 'list']); "
+        "print(sorted({'duckdb', 'pyflink', 'pyarrow'} & set(sys.modules)))"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert finished.stdout == "[]\n"
