@@ -39,17 +39,6 @@ partition_key = "pk"
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def credentials() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        # Before the JVM starts, whose interpreter takes its environment from it.
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "example")
-        patch.setenv("AWS_REGION", "eu-west-1")
-        patch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-        yield
-
-
 @pytest.fixture(scope="module")
 def kinesis() -> Iterator[Any]:
     server, address = serve()

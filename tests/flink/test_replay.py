@@ -10,7 +10,7 @@ from connectors.recordings.segments import Segment
 from jobs.capacity.replay import replay
 from jobs.capacity.tally import Tally
 from jobs.execution import ExecutionMode, JobFailedError
-from jobs.recorded.lanes import plan_lanes
+from jobs.recorded.lanes import plan_lanes_of_job
 from jobs.settings import Settings
 from tests.flink.streams import assert_result_is, dealt, judge, settings, stream, told, write
 
@@ -92,12 +92,14 @@ def test_a_job_that_fails_names_its_cause_and_leaves_the_earlier_result(
     run([path], tmp_path / "out", settings())
     before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
 
-    def plan_and_lose_the_file(files: Sequence[RecordingFile], parallelism: int) -> list[list[Segment]]:
-        lanes = plan_lanes(files, parallelism)
+    def plan_and_lose_the_file(
+        files: Sequence[RecordingFile], parallelism: int, execution_mode: ExecutionMode
+    ) -> list[list[Segment]]:
+        lanes = plan_lanes_of_job(files, parallelism, execution_mode)
         path.unlink()
         return lanes
 
-    monkeypatch.setattr("jobs.capacity.replay.plan_lanes", plan_and_lose_the_file)
+    monkeypatch.setattr("jobs.capacity.replay.plan_lanes_of_job", plan_and_lose_the_file)
     with pytest.raises(JobFailedError, match="FileNotFoundError"):
         run([path], tmp_path / "out", settings())
     assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before

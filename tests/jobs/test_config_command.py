@@ -86,6 +86,14 @@ def test_show_as_json_has_the_names_and_durations_of_toml(file: Path) -> None:
         },
         "lease": {"steps": ["2m", "5m", "10m"], "decay": "1h"},
         "decode": {"weigh_images": "when_needed", "future_tolerance": "1h"},
+        "usage": {
+            "horizon": "1d",
+            "sink": "parquet",
+            "ledger": "headroom-ledger",
+            "delivery_stream": "headroom-usage",
+            "file_span": "15m",
+            "buckets": 4,
+        },
         "kinesis": {
             "stream": None,
             "region": None,

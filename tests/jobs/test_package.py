@@ -2,6 +2,7 @@
 
 import ast
 import json
+import platform
 import sys
 import zipfile
 from dataclasses import replace
@@ -260,6 +261,9 @@ def test_lambdas_load_from_their_package_alone(built: dict[str, Path]) -> None:
     result = run("check", built["first"] / "lambdas.zip")
     if "no python3.12 is found" in result.output:
         pytest.skip("there is no Python 3.12 here")
+    if platform.machine() != "aarch64":
+        assert (result.exit_code, "cannot load it" in result.output) == (1, True), result.output
+        return
     assert result.exit_code == 0, result.output
     assert "loaded" in result.output
 

@@ -139,12 +139,12 @@ def test_all_mistakes_are_told_at_once_with_group_and_key() -> None:
         "group headroom.limits.rules, key one.wcu: not a key of this group; its keys are like 0.exempt",
         "group headroom.tables, key transactional: not a key of this group; its keys are like name.transactional",
         "group headroom.limit: unknown group; known are headroom, headroom.window, headroom.limits, "
-        "headroom.limits.rules, headroom.lease, headroom.decode, headroom.kinesis, headroom.sqs, headroom.rules, "
-        "headroom.tables",
+        "headroom.limits.rules, headroom.lease, headroom.decode, headroom.usage, headroom.kinesis, headroom.sqs, "
+        "headroom.rules, headroom.tables, headroom.spot, headroom.spot.signals, headroom.spot.market",
         "group headroom.limits.rules: keys are numbered from 0 without a gap; 0 is missing",
         'group headroom, key shadow: "yes" is not allowed; it takes true or false',
         "group headroom, key colour: unknown setting; known here are shadow, window, limits, lease, decode, "
-        "kinesis, sqs, rules, tables",
+        "usage, kinesis, sqs, rules, tables, spot",
         'group headroom.window, key size: 120 has no unit; write "120s"',
         "group headroom.window, key steps: unknown setting; did you mean window.step?",
         'group headroom.lease, key steps: "soon" is not allowed; it takes a duration from "100ms" to "1d"',
