@@ -13,20 +13,16 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, NamedTuple
 
-from connectors.dynamodb.change import Malformed
 from connectors.dynamodb.fast_path import FastPath, WriteCost
 from connectors.recordings.segments import Segment
 from jobs.recorded.chunk_report import ChunkReport
 from jobs.recorded.decoded import NO_TIME_MS, Decoded, OpenSegment
-from jobs.recorded.distinct import Key, key_digest
+from jobs.recorded.distinct import Key, KeyReports
 from jobs.recorded.open_segments import OpenSegments
 from jobs.recorded.reports import Report, write_report
 
 # Sums of a key in a step that are held before they are handed on unfinished: about 60 MB of them.
 _MOST_SUMS: Final = 200_000
-# Keys that are held to be told once; after so many they may be told again.
-_MOST_KEYS: Final = 200_000
-_KEYS_PER_REPORT: Final = 4096
 _NO_EARLIEST_MS: Final = 1 << 62
 
 
@@ -98,7 +94,7 @@ class Lane:
         self._settings = settings
         self._low_water_ms = NO_TIME_MS
         self._sums: dict[int, dict[Key, list[int]]] = {}  # by the number of the step
-        self._keys: set[bytes] = set()
+        self._keys = KeyReports()
 
     def rows(self) -> Iterator[LaneRow]:
         """A report for each chunk, and the sums of each step once it is over in all segments of the lane."""
@@ -129,23 +125,16 @@ class Lane:
             yield self._closed(self._due(low_water_ms, together_ms))
             self._low_water_ms = max(self._low_water_ms, low_water_ms)
             yield report
-            if len(self._keys) > _MOST_KEYS:
-                yield from self._key_reports()
+            if self._keys.are_many():
+                yield from self._keys.reports()
         yield self._closed(self._sums)
-        yield from self._key_reports()
+        yield from self._keys.reports()
 
     def _take(self, opened: OpenSegment[WriteCost], decoded: Decoded[WriteCost]) -> Report:
-        report = Report()
-        report.counts.read_bytes = decoded.chunk.read_bytes
-        telling = ChunkReport(opened, decoded.chunk, report)
-        for document, outcome in decoded.others:
-            if isinstance(outcome, Malformed):
-                telling.malformed(outcome.reason, document)
-            else:
-                report.counts.ignored += 1
+        telling = ChunkReport(opened, decoded)
         self._sum_up(opened, decoded, telling)
         telling.fault()
-        return report
+        return telling.report
 
     def _sum_up(  # noqa: C901 - in smaller functions it would call them once a record
         self, opened: OpenSegment[WriteCost], decoded: Decoded[WriteCost], telling: ChunkReport
@@ -175,7 +164,7 @@ class Lane:
                 first_ms = at_ms
             if at_ms < progress_ms - lateness_ms:
                 telling.late(cost, progress_ms - at_ms)
-                self._keys.add(key_digest((table, partition_key, partition_key_type)))
+                self._keys.add((table, partition_key, partition_key_type))
                 continue
             step = at_ms // step_ms
             if step != open_step:
@@ -203,14 +192,8 @@ class Lane:
     def _closed(self, steps: Iterable[int]) -> ClosedSums:
         closed = {step: self._sums.pop(step) for step in sorted(steps)}
         for sums in closed.values():
-            self._keys.update(map(key_digest, sums))
+            self._keys.add_all(sums)
         return ClosedSums(closed, self._low_water_ms)
-
-    def _key_reports(self) -> Iterator[Report]:
-        keys = sorted(self._keys)
-        self._keys.clear()
-        for start in range(0, len(keys), _KEYS_PER_REPORT):
-            yield Report(keys=keys[start : start + _KEYS_PER_REPORT])
 
 
 def step_rows(sums: Mapping[Key, Sequence[int]], step: int, step_ms: int, low_water_ms: int) -> Iterator[LaneRow]:

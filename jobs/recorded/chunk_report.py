@@ -2,19 +2,28 @@
 
 from collections.abc import Sequence
 
-from connectors.recordings.chunks import Chunk
-from jobs.recorded.decoded import OpenSegment, Timed
+from connectors.dynamodb.change import Malformed
+from jobs.recorded.decoded import Decoded, OpenSegment, Timed
 from jobs.recorded.reports import LateChange, Report, late_line, malformed_line
 
 
 class ChunkReport:
-    """Tells in a chunk's report what counts for nothing in it, and where that stands."""
+    """The report of a chunk, which tells what counts for nothing in it, and where that stands.
 
-    def __init__(self, opened: OpenSegment[Timed], chunk: Chunk, report: Report) -> None:
-        self.report = report
+    Of the records that are no changes it tells at once; of the changes, whoever takes them up.
+    """
+
+    def __init__(self, opened: OpenSegment[Timed], decoded: Decoded[Timed]) -> None:
+        self.report = Report()
+        self.report.counts.read_bytes = decoded.chunk.read_bytes
         self._opened = opened
-        self._chunk = chunk
+        self._chunk = decoded.chunk
         self._places: Sequence[int] | None = None
+        for document, outcome in decoded.others:
+            if isinstance(outcome, Malformed):
+                self.malformed(outcome.reason, document)
+            else:
+                self.report.counts.ignored += 1
 
     def malformed(self, reason: str, document: int) -> None:
         """A record that is none."""

@@ -27,6 +27,7 @@ class KeyReports:
     def __init__(self) -> None:
         self._keys: set[Key] = set()
         self.add = self._keys.add
+        self.add_all = self._keys.update
 
     def are_many(self) -> bool:
         """Whether it is time to tell what there is; what is told may be told again later."""

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from connectors.dynamodb.change import Malformed
 from connectors.dynamodb.change_facts import ChangeFact, FactPath
 from connectors.recordings.segments import Segment
 from jobs.recorded.chunk_report import ChunkReport
@@ -52,17 +51,10 @@ class UsageLane:
         yield from map(self._report_row, self._keys.reports())
 
     def _take(self, opened: OpenSegment[ChangeFact], decoded: Decoded[ChangeFact]) -> Report:
-        report = Report()
-        report.counts.read_bytes = decoded.chunk.read_bytes
-        telling = ChunkReport(opened, decoded.chunk, report)
-        for document, outcome in decoded.others:
-            if isinstance(outcome, Malformed):
-                telling.malformed(outcome.reason, document)
-            else:
-                report.counts.ignored += 1
+        telling = ChunkReport(opened, decoded)
         self._add(opened, decoded, telling)
         telling.fault()
-        return report
+        return telling.report
 
     def _add(  # noqa: C901 - in smaller functions it would call them once a record
         self, opened: OpenSegment[ChangeFact], decoded: Decoded[ChangeFact], telling: ChunkReport

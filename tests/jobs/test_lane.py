@@ -512,8 +512,8 @@ def test_keys_are_told_in_between_where_they_are_many(tmp_path: Path, monkeypatc
     paths = stored(tmp_path / "in", one_by_one(stream(2), 2))
     usual = told_by(paths)
     monkeypatch.setattr(recording_files, "BLOCK_BYTES", 5_000)
-    monkeypatch.setattr(lane_module, "_MOST_KEYS", 4)
-    monkeypatch.setattr(lane_module, "_KEYS_PER_REPORT", 3)
+    monkeypatch.setattr("jobs.recorded.distinct._MOST_TOLD", 4)
+    monkeypatch.setattr("jobs.recorded.distinct._KEYS_PER_REPORT", 3)
     assert told_by(paths).counts == usual.counts
 
 
