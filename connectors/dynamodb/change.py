@@ -137,13 +137,13 @@ class Ignored(_NotAChange):
 _T = TypeVar("_T")
 _Kind = TypeVar("_Kind", bound=_NotAChange)
 
-_NO_SETTINGS: Final = TableSchema(partition_key=None)
+NO_SETTINGS: Final = TableSchema(partition_key=None)
 
 
 def parse_change(
     record: bytes | memoryview,
     schemas: Mapping[str, TableSchema],
-    default: TableSchema = _NO_SETTINGS,
+    default: TableSchema = NO_SETTINGS,
 ) -> Change | Malformed | Ignored:
     """Return the change that a record tells of, or why it tells of none; never raises.
 

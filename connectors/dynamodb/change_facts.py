@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from connectors.dynamodb.change import (
     MAX_RECORD_BYTES,
+    NO_SETTINGS,
     Change,
     Ignored,
     Malformed,
@@ -18,11 +19,11 @@ from connectors.dynamodb.change import (
     is_expiry,
     parse_change,
 )
-from connectors.dynamodb.fast_path import keys_bytes, partition_key_of, written_at_ms
+from connectors.dynamodb.fast_path import keys_bytes, partition_key_of, weighed_sizes, written_at_ms
 from connectors.dynamodb.item_size import write_capacity_units
 from connectors.dynamodb.typed_record import UNUSUAL, StreamRecord, decode_record, image_bytes
+from connectors.dynamodb.usual_tables import UsualTables, deal
 
-_NO_SETTINGS: Final = TableSchema(partition_key=None)
 _NULL_BYTES: Final = len(b"null")
 
 
@@ -53,28 +54,18 @@ class FactPath:
     def __init__(
         self,
         schemas: Mapping[str, TableSchema],
-        default: TableSchema = _NO_SETTINGS,
+        default: TableSchema = NO_SETTINGS,
         *,
         weigh_always: bool = False,
     ) -> None:
         self._schemas = dict(schemas)
         self._default = default
         self._weigh_always = weigh_always
-        self._usual = {table: self._key_and_factor(schema) for table, schema in schemas.items()}
-        self._usual_default = self._key_and_factor(default)
+        self._usual = UsualTables(schemas, default)
 
     def decode_all(self, records: Sequence[bytes]) -> tuple[list[ChangeFact], list[tuple[int, Malformed | Ignored]]]:
         """The facts of the records that are changes, and the outcomes of the others with their places, in order."""
-        facts: list[ChangeFact] = []
-        others: list[tuple[int, Malformed | Ignored]] = []
-        decode = self.decode
-        for document, record in enumerate(records):
-            outcome = decode(record, document)
-            if isinstance(outcome, ChangeFact):
-                facts.append(outcome)
-            else:
-                others.append((document, outcome))
-        return facts, others
+        return deal(records, self.decode)
 
     def decode(self, record: bytes, document: int = 0) -> ChangeFact | Malformed | Ignored:
         """The facts of one record, or why it has none."""
@@ -84,12 +75,12 @@ class FactPath:
             change = decode_record(record)
             stream_record = change.dynamodb
             event_name = change.event_name
-            partition_key_name, factor = self._usual.get(change.table_name, self._usual_default)
+            partition_key_name, factor = self._usual[change.table_name]
             key, key_type = partition_key_of(stream_record.keys, partition_key_name)
             mismatch = False
             sizes = None if self._weigh_always else _sizes_by_sum(event_name, stream_record)
             if sizes is None:
-                sizes, mismatch = _weighed_sizes(event_name, stream_record)
+                sizes, mismatch = weighed_sizes(event_name, stream_record)
             elif not record.isascii():
                 record.decode()  # nobody has looked at the bytes of an image that was not weighed
             wcu = write_capacity_units(max(sizes)) * factor
@@ -132,9 +123,6 @@ class FactPath:
             change.new_bytes or 0,
         )
 
-    def _key_and_factor(self, schema: TableSchema) -> tuple[str | None, int]:
-        return schema.partition_key or self._default.partition_key, 2 if schema.transactional else 1
-
 
 def _sizes_by_sum(event_name: str, stream_record: StreamRecord) -> tuple[int, int] | None:
     """The sizes of the new and the old image as far as the sum of all sizes tells, None where it does not."""
@@ -162,17 +150,3 @@ def _sizes_by_sum(event_name: str, stream_record: StreamRecord) -> tuple[int, in
         new_bytes = images_bytes - old_bytes
     fits = 0 < new_bytes <= most_new_bytes and 0 < old_bytes <= most_old_bytes
     return (new_bytes, old_bytes) if fits else None
-
-
-def _weighed_sizes(event_name: str, stream_record: StreamRecord) -> tuple[tuple[int, int], bool]:
-    """The sizes of the new and the old image, and whether the record says that they add up to something else."""
-    new_bytes, old_bytes = image_bytes(stream_record.new_image), image_bytes(stream_record.old_image)
-    if (new_bytes is None and event_name != "REMOVE") or (old_bytes is None and event_name == "REMOVE"):
-        raise ValueError
-    sizes = new_bytes or 0, old_bytes or 0
-    sum_bytes = stream_record.size_bytes
-    if sum_bytes is None:
-        return sizes, False
-    if sum_bytes < 0:
-        raise ValueError
-    return sizes, sum_bytes != keys_bytes(stream_record.keys) + sum(sizes)

@@ -17,6 +17,7 @@ from connectors.dynamodb.change import (
     MAX_PARTITION_KEY_BYTES,
     MAX_RECORD_BYTES,
     MICROSECONDS_ABOVE,
+    NO_SETTINGS,
     Change,
     Ignored,
     Malformed,
@@ -40,9 +41,9 @@ from connectors.dynamodb.typed_record import (
     image_bytes,
     image_difference_bytes,
 )
+from connectors.dynamodb.usual_tables import UsualTables, deal
 
 _LONGEST_TEXT_IN_NO_DOUBT: Final = MAX_PARTITION_KEY_BYTES // 4  # characters have up to 4 bytes
-_NO_SETTINGS: Final = TableSchema(partition_key=None)
 _NULL_BYTES: Final = len(b"null")
 _EVENT_ID: Final = re.compile(rb'"eventID"\s*:\s*"([^"\\]+)"')
 
@@ -71,28 +72,18 @@ class FastPath:
     def __init__(
         self,
         schemas: Mapping[str, TableSchema],
-        default: TableSchema = _NO_SETTINGS,
+        default: TableSchema = NO_SETTINGS,
         *,
         weigh_always: bool = False,
     ) -> None:
         self._schemas = dict(schemas)
         self._default = default
         self._weigh_always = weigh_always
-        self._usual = {table: self._key_and_factor(schema) for table, schema in schemas.items()}
-        self._usual_default = self._key_and_factor(default)
+        self._usual = UsualTables(schemas, default)
 
     def decode_all(self, records: Sequence[bytes]) -> tuple[list[WriteCost], list[tuple[int, Malformed | Ignored]]]:
         """The costs of the records that are changes, and the outcomes of the others with their places, in order."""
-        costs: list[WriteCost] = []
-        others: list[tuple[int, Malformed | Ignored]] = []
-        decode = self.decode
-        for document, record in enumerate(records):
-            outcome = decode(record, document)
-            if isinstance(outcome, WriteCost):
-                costs.append(outcome)
-            else:
-                others.append((document, outcome))
-        return costs, others
+        return deal(records, self.decode)
 
     def decode(self, record: bytes, document: int = 0) -> WriteCost | Malformed | Ignored:
         """What one record cost, or why it counts for nothing."""
@@ -103,7 +94,7 @@ class FastPath:
             if not record.isascii():
                 record.decode()  # nobody else looks at the bytes of the images
             stream_record = change.dynamodb
-            partition_key_name, factor = self._usual.get(change.table_name, self._usual_default)
+            partition_key_name, factor = self._usual[change.table_name]
             partition_key, key_type = partition_key_of(stream_record.keys, partition_key_name)
             at_ms = written_at_ms(stream_record)
             mismatch = False
@@ -128,9 +119,6 @@ class FastPath:
         mismatch = change.size_matches is False
         key, key_type = change.partition_key, change.partition_key_type
         return WriteCost(change.table, key, key_type, change.at_ms, change.wcu, mismatch, document)
-
-    def _key_and_factor(self, schema: TableSchema) -> tuple[str | None, int]:
-        return schema.partition_key or self._default.partition_key, 2 if schema.transactional else 1
 
 
 def peek_time_ms(record: bytes) -> int | None:
@@ -272,16 +260,19 @@ def _has_its_one_image(event_name: str, new_bytes: int, old_bytes: int) -> bool:
 
 def _weighed(change: Record) -> tuple[int, bool]:
     """The units of the larger image, and whether the record says that the sizes add up to something else."""
-    stream_record = change.dynamodb
+    sizes, mismatch = weighed_sizes(change.event_name, change.dynamodb)
+    return write_capacity_units(max(sizes)), mismatch
+
+
+def weighed_sizes(event_name: str, stream_record: StreamRecord) -> tuple[tuple[int, int], bool]:
+    """The sizes of the new and the old image, and whether the record says that they add up to something else."""
     new_bytes, old_bytes = image_bytes(stream_record.new_image), image_bytes(stream_record.old_image)
-    if (new_bytes is None and change.event_name != "REMOVE") or (old_bytes is None and change.event_name == "REMOVE"):
+    if (new_bytes is None and event_name != "REMOVE") or (old_bytes is None and event_name == "REMOVE"):
         raise ValueError
-    new_bytes, old_bytes = new_bytes or 0, old_bytes or 0
+    sizes = new_bytes or 0, old_bytes or 0
     sum_bytes = stream_record.size_bytes
     if sum_bytes is None:
-        mismatch = False
-    elif sum_bytes < 0:
+        return sizes, False
+    if sum_bytes < 0:
         raise ValueError
-    else:
-        mismatch = sum_bytes != keys_bytes(stream_record.keys) + new_bytes + old_bytes
-    return write_capacity_units(max(new_bytes, old_bytes)), mismatch
+    return sizes, sum_bytes != keys_bytes(stream_record.keys) + sum(sizes)
