@@ -1,19 +1,18 @@
 """The command `headroom replay`."""
 
 import os
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import click
 
-from connectors.recordings.files import RecordingError, RecordingFile
+from connectors.recordings.files import RecordingError
 from jobs.capacity.result_files import REPORT_FILE
 from jobs.capacity.rules import RulesError, read_rules
 from jobs.execution import ExecutionMode, JobFailedError
 from jobs.options import EXIT_FAILED, config_option, open_recordings, open_settings, paths_argument, refuse
-from jobs.replay_output import Output
+from jobs.replay_output import Output, ReplayView
 from jobs.results import ResultsError
 from jobs.settings import Settings
 
@@ -26,37 +25,21 @@ class Job(StrEnum):
     SPOT = "spot"
 
 
-class Replay(Protocol):
-    """Replays a recording with one job, telling how far it is, and prints what came of it."""
-
-    def __call__(
-        self,
-        files: Sequence[RecordingFile],
-        settings: Settings,
-        out: Path,
-        output: Output,
-        *,
-        parallelism: int,
-        execution_mode: ExecutionMode,
-    ) -> None:
-        """Leave the result in `out`.
-
-        Raises:
-            ResultsError: `out` cannot be used.
-            JobFailedError: The job failed.
-        """
-
-
-def _replay_of(job: Job) -> Replay:
+def _view_of(job: Job) -> ReplayView[Any]:
     # Imported here: nothing of one job is loaded for another.
     match job:
         case Job.CAPACITY:
-            from jobs.capacity.replay_view import replay_and_show
+            from jobs.capacity import replay_view as capacity
+
+            return capacity.VIEW
         case Job.USAGE:
-            from jobs.usage.replay_view import replay_and_show
+            from jobs.usage import replay_view as usage
+
+            return usage.VIEW
         case Job.SPOT:
-            from jobs.spot.replay_view import replay_and_show
-    return replay_and_show
+            from jobs.spot import replay_view as spot
+
+            return spot.VIEW
 
 
 @click.command()
@@ -160,7 +143,7 @@ def replay(
     settings = _with_rules(open_settings(config_file), rules_file)
     files = open_recordings(paths)
     try:
-        _replay_of(Job(job))(
+        _view_of(Job(job)).run(
             files,
             settings,
             out,

@@ -1,8 +1,6 @@
 """What a person sees of a replay of the capacity job: who would have been suspended. I/O."""
 
 import os
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,45 +8,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from connectors.recordings.files import RecordingFile
 from jobs.capacity.replay import replay
 from jobs.capacity.tally import Tally
-from jobs.execution import ExecutionMode
-from jobs.replay_output import Output
-from jobs.replay_progress import ReplayProgress
+from jobs.replay_output import ReplayView, summary_json
 from jobs.settings import Settings
 from jobs.settings.durations import format_duration
+from jobs.view import PLAIN_TABLE, counted, utc
 
-_TABLE_STYLE: Final[dict[str, Any]] = {
-    "title_justify": "left",
-    "title_style": "bold",
-    "box": None,
-    "padding": (0, 2, 0, 0),
-}
 _MOST_ROWS: Final = 20
 _MOST_NEAR_ROWS: Final = 5
-
-
-def replay_and_show(
-    files: Sequence[RecordingFile],
-    settings: Settings,
-    out: Path,
-    output: Output,
-    *,
-    parallelism: int,
-    execution_mode: ExecutionMode,
-) -> None:
-    """Replay a recording, telling how far it is, and print what came of it; raises as `replay` does."""
-    with ReplayProgress(files, quiet=output.quiet) as progress:
-        tally, summary = replay(
-            files,
-            settings,
-            out,
-            parallelism=parallelism,
-            execution_mode=execution_mode,
-            on_progress=lambda tally: progress.update(tally.counts.read_bytes, _found(tally)),
-        )
-    output.print(result_json(tally, summary, out), lambda: show_result(tally, summary, settings, out))
 
 
 def _found(tally: Tally) -> str:
@@ -83,7 +51,7 @@ def result_json(tally: Tally, summary: dict[str, Any], out: Path) -> dict[str, A
                 "limit_wcu": evidence.limit_wcu,
             }
         )
-    return {**summary, "results": str(out), "suspended": suspended}
+    return {**summary_json(tally, summary, out), "suspended": suspended}
 
 
 def _show_suspended(console: Console, tally: Tally) -> None:
@@ -91,7 +59,7 @@ def _show_suspended(console: Console, tally: Tally) -> None:
         console.print("No partition key went over its limit.")
         return
     count = len(tally.suspended)
-    table = Table(title=f"{_counted(count, 'partition key')} would have been suspended", **_TABLE_STYLE)
+    table = Table(title=f"{counted(count, 'partition key')} would have been suspended", **PLAIN_TABLE)
     for heading in ("Table", "Partition key"):
         table.add_column(heading, overflow="fold")
     table.add_column("First at (UTC)", no_wrap=True)
@@ -103,7 +71,7 @@ def _show_suspended(console: Console, tally: Tally) -> None:
         table.add_row(
             escape(name),
             escape(partition_key),
-            _utc(history.first.issued_at_ms),
+            utc(history.first.issued_at_ms),
             f"{history.suspensions:,}",
             format_duration(history.suspended_ms),
             f"{peak.consumed_wcu if peak else evidence.consumed_wcu:,}",
@@ -148,9 +116,5 @@ def _show_counts(console: Console, tally: Tally, summary: dict[str, Any], settin
     )
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def _utc(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%m-%d %H:%M:%S")
+VIEW: Final = ReplayView(replay, _found, result_json, show_result)
+"""The view of this job."""

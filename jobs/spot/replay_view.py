@@ -1,7 +1,6 @@
 """What a person sees of a replay of the Spot job: which instances would be replaced, and what became of pools. I/O."""
 
 import os
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -10,44 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from connectors.recordings.files import RecordingFile
-from jobs.execution import ExecutionMode
-from jobs.replay_output import Output
-from jobs.replay_progress import ReplayProgress
+from jobs.replay_output import ReplayView, summary_json
 from jobs.settings import Settings
 from jobs.spot.market import Market
 from jobs.spot.replay import replay
 from jobs.spot.tally import Tally
+from jobs.view import PLAIN_TABLE
 
-_TABLE_STYLE: Final[dict[str, Any]] = {
-    "title_justify": "left",
-    "title_style": "bold",
-    "box": None,
-    "padding": (0, 2, 0, 0),
-}
 _MOST_ROWS: Final = 20
-
-
-def replay_and_show(
-    files: Sequence[RecordingFile],
-    settings: Settings,
-    out: Path,
-    output: Output,
-    *,
-    parallelism: int,
-    execution_mode: ExecutionMode,
-) -> None:
-    """Replay a recording, telling how far it is, and print what came of it; raises as `replay` does."""
-    with ReplayProgress(files, quiet=output.quiet) as progress:
-        tally, summary = replay(
-            files,
-            settings,
-            out,
-            parallelism=parallelism,
-            execution_mode=execution_mode,
-            on_progress=lambda tally: progress.update(tally.counts.read_bytes, _found(tally)),
-        )
-    output.print({**summary, "results": str(out)}, lambda: show_result(tally, summary, settings, out))
 
 
 def _found(tally: Tally) -> str:
@@ -70,7 +39,7 @@ def _show_replacements(console: Console, tally: Tally) -> None:
         return
     count = len(tally.replacements)
     title = f"{count:,} Spot Instance{'s' * (count != 1)} would have been replaced"
-    table = Table(title=title, **_TABLE_STYLE)
+    table = Table(title=title, **PLAIN_TABLE)
     for heading in ("Instance", "At (UTC)", "Told by", "Region"):
         table.add_column(heading, no_wrap=True)
     for action in sorted(tally.replacements, key=lambda each: (each.issued_at_ms, each.instance_id))[:_MOST_ROWS]:
@@ -84,7 +53,7 @@ def _show_replacements(console: Console, tally: Tally) -> None:
 def _show_pools(console: Console, tally: Tally) -> None:
     if not tally.pools:
         return
-    table = Table(title="Spot pools that were suspected", **_TABLE_STYLE)
+    table = Table(title="Spot pools that were suspected", **PLAIN_TABLE)
     for heading in ("Instance type", "Zone", "Suspected", "Fell back", "In the end", "Since (UTC)"):
         table.add_column(heading, no_wrap=True)
     gravest_first = sorted(tally.pools.items(), key=lambda each: (-each[1].fell_back, -each[1].suspected, str(each[0])))
@@ -122,3 +91,7 @@ def _show_counts(console: Console, tally: Tally, summary: dict[str, Any], settin
 
 def _utc(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+VIEW: Final = ReplayView(replay, _found, summary_json, show_result)
+"""The view of this job."""

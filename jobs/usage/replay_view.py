@@ -1,42 +1,16 @@
 """What a person sees of a replay of the usage job: what is in the ledger. I/O."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
-from connectors.recordings.files import RecordingFile
-from jobs.execution import ExecutionMode
-from jobs.replay_output import Output
-from jobs.replay_progress import ReplayProgress
+from jobs.replay_output import ReplayView, summary_json
 from jobs.settings import Settings
 from jobs.settings.durations import format_duration
 from jobs.usage.replay import LEDGER, replay
 from jobs.usage.tally import UsageTally
-
-
-def replay_and_show(
-    files: Sequence[RecordingFile],
-    settings: Settings,
-    out: Path,
-    output: Output,
-    *,
-    parallelism: int,
-    execution_mode: ExecutionMode,
-) -> None:
-    """Replay a recording, telling how far it is, and print what came of it; raises as `replay` does."""
-    with ReplayProgress(files, quiet=output.quiet) as progress:
-        tally, summary = replay(
-            files,
-            settings,
-            out,
-            parallelism=parallelism,
-            execution_mode=execution_mode,
-            on_progress=lambda tally: progress.update(tally.counts.read_bytes, _found(tally)),
-        )
-    output.print({**summary, "results": str(out)}, lambda: _show_result(tally, summary, settings, out))
 
 
 def _found(tally: UsageTally) -> str:
@@ -72,3 +46,7 @@ def _show_result(tally: UsageTally, summary: dict[str, Any], settings: Settings,
         "consume capacity too, and no change stream tells of them."
     )
     console.print(f"Results in {out}{os.sep}, the ledger in {out / LEDGER}{os.sep}", markup=False)
+
+
+VIEW: Final = ReplayView(replay, _found, summary_json, _show_result)
+"""The view of this job."""
