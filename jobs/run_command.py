@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import click
 
-from jobs.capacity.run import run as run_live
 from jobs.execution import ExecutionMode, JobFailedError
+from jobs.live_run import run as run_live
 from jobs.options import EXIT_FAILED, config_option, open_settings, refuse
 from jobs.settings.durations import format_duration
 
@@ -75,16 +75,7 @@ def _live_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @run.command()
 @_live_options
-def capacity(
-    config_file: Path | None,
-    out: Path,
-    state: Path | None,
-    restore: Path | None,
-    cluster: str | None,
-    parallelism: int,
-    execution_mode: str,
-    duration_s: float | None,
-) -> None:
+def capacity(**options: Any) -> None:
     """Suspend partition keys that are over their limit, from a Kinesis stream to an SQS queue.
 
     The settings name the stream (kinesis.stream) and the queue (sqs.queue_url); credentials are those of any AWS
@@ -108,31 +99,12 @@ def capacity(
     Exit status: 0 after --duration, 1 when the job failed too often, 2 for a mistake in the command or a setting,
     130 when it was interrupted.
     """  # noqa: D301 - click looks for the character that the escape stands for
-    _run(
-        "capacity",
-        config_file,
-        out,
-        state,
-        restore,
-        cluster=cluster,
-        parallelism=parallelism,
-        execution_mode=execution_mode,
-        duration_s=duration_s,
-    )
+    _run("capacity", **options)
 
 
 @run.command()
 @_live_options
-def spot(
-    config_file: Path | None,
-    out: Path,
-    state: Path | None,
-    restore: Path | None,
-    cluster: str | None,
-    parallelism: int,
-    execution_mode: str,
-    duration_s: float | None,
-) -> None:
+def spot(**options: Any) -> None:
     """Replace Spot Instances that are interrupted, and give up Spot pools, from a Kinesis stream to an SQS queue.
 
     The settings name the stream (kinesis.stream) that an EventBridge rule writes events of EC2, Auto Scaling and
@@ -157,26 +129,16 @@ def spot(
     Exit status: 0 after --duration, 1 when the job failed too often, 2 for a mistake in the command or a setting,
     130 when it was interrupted.
     """  # noqa: D301 - click looks for the character that the escape stands for
-    _run(
-        "spot",
-        config_file,
-        out,
-        state,
-        restore,
-        cluster=cluster,
-        parallelism=parallelism,
-        execution_mode=execution_mode,
-        duration_s=duration_s,
-    )
+    _run("spot", **options)
 
 
 def _run(
     job: str,
+    *,
     config_file: Path | None,
     out: Path,
     state: Path | None,
     restore: Path | None,
-    *,
     cluster: str | None,
     parallelism: int,
     execution_mode: str,

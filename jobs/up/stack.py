@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from jobs.capacity.run import read_status
 from jobs.execution import ExecutionMode
+from jobs.live_run import read_status
 from jobs.up.view import Suspension
 
 if TYPE_CHECKING:
