@@ -13,10 +13,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from lambdas.spot.amazon import AmazonError, amazon_error
 from lambdas.spot.fleet import ENDED, Fleet, Instance
 from lambdas.spot.invocation import Actuator, UndoneError, actuator
-from lambdas.spot.journal import Remembered
 from lambdas.spot.orphans import AdoptOrphan, EndOrphan, LeaveOrphan, judge_orphan
 from lambdas.spot.plan import PlanSettings, plan_group
-from lambdas.spot.scan import load_prices, scan_fleet
 from lambdas.spot.swap import GroupJournal, PlannedSwap
 
 logger = Logger(service="reap-orphans")
@@ -44,7 +42,7 @@ def reap(made: Actuator) -> dict[str, int]:
     if not orphans:
         return counts
     remembered = made.store.everything()
-    fleet = _fleet(made, remembered)
+    fleet = made.scan(remembered.markets).fleet
     for instance in orphans:
         journal = remembered.groups.get(instance.launched_for or "")
         judged = judge_orphan(instance, fleet, journal, _planned(made, fleet, instance, journal))
@@ -67,20 +65,6 @@ def _orphans(made: Actuator) -> list[Instance]:
     except (ClientError, BotoCoreError) as error:
         raise amazon_error(error, "describe") from error
     return [one for one in launched if one.instance_id not in grouped and one.launched_for]
-
-
-def _fleet(made: Actuator, remembered: Remembered) -> Fleet:
-    environment = made.environment
-    return scan_fleet(
-        made.describe,
-        account=environment.account or "",
-        region=environment.region,
-        at_ms=made.clock_ms(),
-        tag=environment.tag,
-        listed=load_prices(environment.prices),
-        markets=remembered.markets,
-        types=made.types,
-    ).fleet
 
 
 def _planned(made: Actuator, fleet: Fleet, instance: Instance, journal: GroupJournal | None) -> tuple[PlannedSwap, ...]:

@@ -26,7 +26,7 @@ from lambdas.spot.fleet import ASG_TAG, Fleet
 from lambdas.spot.invocation import Actuator, actuator
 from lambdas.spot.plan import GroupPlan, plan_fleet
 from lambdas.spot.saga import Wait
-from lambdas.spot.scan import load_prices, scan_fleet, settings_of
+from lambdas.spot.scan import settings_of
 from lambdas.spot.swap import GroupJournal, PlannedSwap
 
 VALID_MS: Final = 30 * 60_000
@@ -59,16 +59,7 @@ def scan(made: Actuator) -> dict[str, int]:
     """Looks, plans, and sends; how many of what."""
     environment = made.environment
     remembered = made.store.everything()
-    scanned = scan_fleet(
-        made.describe,
-        account=environment.account or "",
-        region=environment.region,
-        at_ms=made.clock_ms(),
-        tag=environment.tag,
-        listed=load_prices(environment.prices),
-        markets=remembered.markets,
-        types=made.types,
-    )
+    scanned = made.scan(remembered.markets)
     for note in scanned.notes:
         made.logger.warning("scan_note", note=note)
     plans = plan_fleet(scanned.fleet, remembered.groups, settings_of(environment.tag, scanned.cover))

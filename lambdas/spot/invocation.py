@@ -26,9 +26,10 @@ from lambdas.spot.amazon import AmazonError, Clients, Refusal, amazon_error, con
 from lambdas.spot.describe import Describe
 from lambdas.spot.drive import Driven, Driver, RefusedLaunch
 from lambdas.spot.environment import Environment, read_environment
-from lambdas.spot.fleet import TypeFacts
+from lambdas.spot.fleet import Market, Pool, TypeFacts
 from lambdas.spot.journal import JournalCorruptError, JournalStore
 from lambdas.spot.saga import SagaSettings, Wait
+from lambdas.spot.scan import Scanned, load_prices, scan_fleet
 from lambdas.spot.swap import GroupJournal
 
 NAMESPACE: Final = "Headroom"
@@ -80,6 +81,20 @@ class Actuator:
         if self.environment.region not in _known_types:
             _known_types[self.environment.region] = self.describe.types()
         return _known_types[self.environment.region]
+
+    def scan(self, markets: Mapping[Pool, Market]) -> Scanned:
+        """The whole fleet as it is now, with the markets of its pools."""
+        environment = self.environment
+        return scan_fleet(
+            self.describe,
+            account=environment.account or "",
+            region=environment.region,
+            at_ms=self.clock_ms(),
+            tag=environment.tag,
+            listed=load_prices(environment.prices),
+            markets=markets,
+            types=self.types,
+        )
 
     def driver(self) -> Driver:
         """Steps."""
