@@ -44,10 +44,14 @@ def start(
             return
         if missing := missing_settings(settings):
             raise PropertiesError(missing)
+        environment = managed_environment(ExecutionMode.PROCESS)
+        parallelism = environment.streams.get_parallelism()
+        if settings.kinesis.subtasks > parallelism:
+            text = f"{settings.kinesis.subtasks} is above the application's parallelism, {parallelism}"
+            raise PropertiesError([f"kinesis.subtasks: {text}"])
     except (PropertiesError, RecordingError) as error:
         # One line each in the application's log, which is where an operator looks.
         sys.exit(str(error))
-    environment = managed_environment(ExecutionMode.PROCESS)
     define(environment, settings)
     environment.streams.execute(name)
 

@@ -65,7 +65,7 @@ def kinesis_source(environment: Environment, settings: Settings) -> Table:
     config = kinesis_config(kinesis, settings.window.out_of_orderness_ms, time_ns() // 1_000_000)
     ends = environment.streams, environment.tables, config, ReadCosts(settings), DECODED_COLUMNS
     if kinesis.reader is KinesisReader.PYTHON:
-        return kinesis_table(*ends)
+        return kinesis_table(*ends, subtasks=kinesis.subtasks)
     return aws_kinesis_table(*ends, Path(kinesis.jar) if kinesis.jar else None)
 
 
@@ -99,7 +99,9 @@ def kinesis_config(settings: KinesisSettings, out_of_orderness_ms: int, now_ms: 
         endpoint_url=settings.endpoint_url,
         start=parse_start(settings.initial_position, now_ms) or OLDEST,
         poll_interval_ms=settings.poll_interval_ms,
+        discovery_interval_ms=settings.discovery_interval_ms,
         margin_ms=settings.margin_ms,
+        max_drift_ms=settings.max_drift_ms,
         out_of_orderness_ms=out_of_orderness_ms,
     )
 
