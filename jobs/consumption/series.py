@@ -102,6 +102,11 @@ class Consumption:
     late: Spans
     counts: Counts
 
+    @property
+    def is_by_minute(self) -> bool:
+        """Whether it comes from a usage ledger, which does not tell the seconds of a minute apart."""
+        return self.span_ms > SECOND_MS
+
     @cached_property
     def bounds(self) -> NDArray[np.intp]:
         """Where in `on_time` the rows of each key begin, and where the last end."""

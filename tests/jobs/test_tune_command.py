@@ -22,6 +22,7 @@ from tests.tune_oracle import changes_of
 CELL_NAMES = [
     "limit_wcu", "window", "step", "kind", "lease", "suspended_keys", "suspensions", "extensions", "suspended_ms",
     "refused_wcu", "refused_writes", "near_keys", "seconds_to_suspend_median", "seconds_to_suspend_max",
+    "source", "known_to_the_minute", "knock_on_modelled",
 ]  # fmt: skip
 
 
@@ -50,6 +51,9 @@ def test_json_is_a_list_of_a_cell_for_each_combination(directory: Path) -> None:
     assert [list(cell) for cell in cells] == [CELL_NAMES] * 8
     assert {(cell["limit_wcu"], cell["window"], tuple(cell["lease"])) for cell in cells} == {
         (limit, window, lease) for limit in (80, 400) for window in ("1m", "2m") for lease in (("30s", "1m"), ("45s",))
+    }
+    assert {(cell["source"], *cell["known_to_the_minute"], cell["knock_on_modelled"]) for cell in cells} == {
+        ("recording", False)
     }
     assert finished.stdout == tune(directory, *axes, "--format", "json", "--no-cache").stdout
 
@@ -84,15 +88,6 @@ def test_mistakes_are_told_by_the_option_at_fault(directory: Path) -> None:
     ]:
         finished = tune(directory, *arguments)
         assert (finished.exit_code, said in finished.output) == (2, True), finished.output
-
-
-def test_a_usage_ledger_is_refused_with_what_to_name_instead(tmp_path: Path) -> None:
-    (tmp_path / "out" / "ledger" / "table=visits" / "date=2026-11-20").mkdir(parents=True)
-    for path in (tmp_path / "out", tmp_path / "out" / "ledger"):
-        finished = CliRunner().invoke(cli, ["tune", str(path)])
-        assert finished.exit_code == 2
-        assert f"{path}: a usage ledger" in finished.output
-        assert "name the recording that it was made of" in finished.output
 
 
 def test_the_suggested_limit_keeps_to_the_budget_and_the_next_lower_does_not(directory: Path) -> None:
