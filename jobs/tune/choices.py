@@ -48,8 +48,8 @@ def by_minute(settings: Settings, axes: Axes) -> Axes:
         ),
     }
     problems = [
-        f"{option if given else setting}: {format_duration(length_ms)} is not a whole number of minutes, of which a usage "
-        f"ledger holds the sums; name another{'' if given else f' with {option}'}, or a recording"
+        f"{option if given else setting}: {format_duration(length_ms)} is not a whole number of minutes, of which a "
+        f"usage ledger holds the sums; name another{'' if given else f' with {option}'}, or a recording"
         for (option, setting), (given, own) in lengths_ms.items()
         for length_ms in given or own
         if length_ms % MINUTE_MS
