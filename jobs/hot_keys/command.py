@@ -11,6 +11,7 @@ from rich.table import Table
 from jobs.consumption.ledger_places import are_ledgers, read_ledger_consumption
 from jobs.consumption.recorded import read_consumption
 from jobs.consumption.series import SECOND_MS, Consumption
+from jobs.hot_keys.page import hot_keys_page
 from jobs.hot_keys.ranking import PARTITION_WCU_PER_S, HotKey, Ranking, rankings, rankings_json
 from jobs.options import cache_option, config_option, open_recordings, open_settings, refuse
 from jobs.settings import Settings
@@ -37,10 +38,10 @@ _LEDGER_NOTE = (
 @click.option(
     "--format",
     "output_format",
-    type=click.Choice(["table", "json"]),
+    type=click.Choice(["table", "json", "html"]),
     default="table",
     show_default=True,
-    help="json: a list of tables and periods.",
+    help="json: a list of tables and periods; html: a page of its own.",
 )
 @cache_option
 def hot_keys(
@@ -56,6 +57,7 @@ def hot_keys(
     Examples:
       headroom hot-keys day.jsonl.gz
       headroom hot-keys day.jsonl.gz --period 10m --top 5
+      headroom hot-keys day.jsonl.gz --format html > hot-keys.html
       headroom hot-keys day.jsonl.gz --format json | jq '.[].top[0]'
     """  # noqa: D301 - click looks for the character that the escape stands for
     period_ms = parse_duration(period)
@@ -67,6 +69,14 @@ def hot_keys(
     if output_format == "json":
         sys.stdout.buffer.write((json.dumps(rankings_json(ranked), indent=2, ensure_ascii=False) + "\n").encode())
         return
+    notes = [_NOTE, *([_LEDGER_NOTE] if consumption.is_by_minute else [])]
+    if output_format == "html":
+        sys.stdout.buffer.write(hot_keys_page(ranked, notes, consumption).encode())
+        return
+    _show(ranked, notes)
+
+
+def _show(ranked: list[Ranking], notes: list[str]) -> None:
     console = open_console()
     if not ranked:
         console.print("There is no change in it.")
@@ -79,9 +89,8 @@ def hot_keys(
         if ranking.keys > len(ranking.top):
             console.print(f"... and {ranking.keys - len(ranking.top):,} more", highlight=False)
         console.print()
-    console.print(_NOTE, soft_wrap=True, highlight=False)
-    if consumption.is_by_minute:
-        console.print(_LEDGER_NOTE, soft_wrap=True, highlight=False)
+    for note in notes:
+        console.print(note, soft_wrap=True, highlight=False)
 
 
 def _consumption(places: tuple[str, ...], period_ms: int, settings: Settings, *, use_cache: bool) -> Consumption:
