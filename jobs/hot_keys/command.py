@@ -31,7 +31,7 @@ _LEDGER_NOTE = (
 
 
 @click.command("hot-keys")
-@click.argument("places", metavar="RECORDING|LEDGER...", nargs=-1, required=True)
+@click.argument("places", metavar="RECORDING|LEDGER...", nargs=-1, required=True, type=click.Path())
 @config_option
 @click.option("--period", default="1h", show_default=True, metavar="DURATION", help="Length of the periods compared.")
 @click.option("--top", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Partition keys for each.")

@@ -40,7 +40,7 @@ _T = TypeVar("_T")
 
 
 @click.command()
-@click.argument("places", metavar="RECORDING|LEDGER...", nargs=-1, required=True)
+@click.argument("places", metavar="RECORDING|LEDGER...", nargs=-1, required=True, type=click.Path())
 @config_option
 @click.option(
     "--limit",

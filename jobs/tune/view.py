@@ -1,6 +1,8 @@
 """What a person or a script sees of a comparison of settings. I/O."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from rich.console import Console
@@ -30,6 +32,7 @@ REFUSED_NOTE = (
     "lower, and some later suspensions would not have come: neither replay nor this models that."
 )
 
+_WIDER_THAN_ANY: Final = 1_000
 _KNOWN_TO_THE_MINUTE: Final = ("seconds_to_suspend_median", "seconds_to_suspend_max")
 
 
@@ -129,19 +132,27 @@ def show_recording(console: Console, consumption: Consumption, settings: Setting
 
 
 def show_cells(console: Console, cells: Sequence[Cell], settings: Settings, consumption: Consumption) -> None:
-    """The cells as a table; the one with the settings as they are is marked."""
-    table = Table(**PLAIN_TABLE)
-    varying = columns_that_vary(cells)
-    table.add_column("")
-    for heading, _ in varying:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for heading in RESULT_HEADINGS:
-        table.add_column(heading, justify="right", no_wrap=True)
+    """The cells as a table; the one with the settings as they are is marked.
+
+    Where the console is too narrow for it there is a table for each window and lease: no figure is ever cut.
+    """
     written_wcu = int(consumption.written.wcu.sum())
-    for at, cell in enumerate(cells):
-        mark = "*" if cell.settings == settings else ""
-        table.add_row(mark, *(texts[at] for _, texts in varying), *result_texts(cell, written_wcu))
-    console.print(table)
+    *varying, limits = columns_that_vary(cells)
+    rows = [
+        ["*" if cell.settings == settings else "", limits[1][at], *result_texts(cell, written_wcu)]
+        for at, cell in enumerate(cells)
+    ]
+    apart = [[texts[at] for _, texts in varying] for at in range(len(cells))]
+    wide = [[mark, *texts, *rest] for (mark, *rest), texts in zip(rows, apart, strict=True)]
+    table = _table(["", *(heading for heading, _ in varying), limits[0], *RESULT_HEADINGS], wide)
+    unbounded = console.options.update(max_width=_WIDER_THAN_ANY)
+    if not varying or console.measure(table, options=unbounded).maximum <= console.width:
+        console.print(table)
+    else:
+        for texts, group in groupby(zip(apart, rows, strict=True), key=itemgetter(0)):
+            said = (f"{heading} {text}" for (heading, _), text in zip(varying, texts, strict=True))
+            console.print(", ".join(said), style="bold", highlight=False)
+            console.print(_table(["", limits[0], *RESULT_HEADINGS], [row for _, row in group]))
     if any(cell.settings == settings for cell in cells):
         console.print("* as it is set now" + (", but for the step" if consumption.is_by_minute else ""))
     for note in (
@@ -151,6 +162,15 @@ def show_cells(console: Console, cells: Sequence[Cell], settings: Settings, cons
         *([LEDGER_NOTE] if consumption.is_by_minute else []),
     ):
         console.print(note, soft_wrap=True)
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(**PLAIN_TABLE)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def show_suggestion(console: Console, suggestion: Suggestion, budget: Budget, consumption: Consumption) -> None:
