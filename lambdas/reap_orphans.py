@@ -42,10 +42,11 @@ def reap(made: Actuator) -> dict[str, int]:
     if not orphans:
         return counts
     remembered = made.store.everything()
-    fleet = made.scan(remembered.markets).fleet
+    scanned = made.scan(remembered.markets)
+    fleet, settings = scanned.fleet, made.settings(scanned.cover)
     for instance in orphans:
         journal = remembered.groups.get(instance.launched_for or "")
-        judged = judge_orphan(instance, fleet, journal, _planned(made, fleet, instance, journal))
+        judged = judge_orphan(instance, fleet, journal, _planned(settings, fleet, instance, journal))
         try:
             done = _carry_out(made, instance, judged)
         except (AmazonError, UndoneError) as error:
@@ -67,11 +68,13 @@ def _orphans(made: Actuator) -> list[Instance]:
     return [one for one in launched if one.instance_id not in grouped and one.launched_for]
 
 
-def _planned(made: Actuator, fleet: Fleet, instance: Instance, journal: GroupJournal | None) -> tuple[PlannedSwap, ...]:
+def _planned(
+    settings: PlanSettings, fleet: Fleet, instance: Instance, journal: GroupJournal | None
+) -> tuple[PlannedSwap, ...]:
     group = next((one for one in fleet.groups if one.name == instance.launched_for), None)
     if group is None:
         return ()
-    return plan_group(fleet, group, journal or GroupJournal(group.name), PlanSettings(tag=made.environment.tag)).swaps
+    return plan_group(fleet, group, journal or GroupJournal(group.name), settings).swaps
 
 
 def _carry_out(made: Actuator, instance: Instance, judged: LeaveOrphan | AdoptOrphan | EndOrphan) -> str:

@@ -26,7 +26,6 @@ from lambdas.spot.fleet import ASG_TAG, Fleet
 from lambdas.spot.invocation import Actuator, actuator
 from lambdas.spot.plan import GroupPlan, plan_fleet
 from lambdas.spot.saga import Wait
-from lambdas.spot.scan import settings_of
 from lambdas.spot.swap import GroupJournal, PlannedSwap
 
 VALID_MS: Final = 30 * 60_000
@@ -62,7 +61,7 @@ def scan(made: Actuator) -> dict[str, int]:
     scanned = made.scan(remembered.markets)
     for note in scanned.notes:
         made.logger.warning("scan_note", note=note)
-    plans = plan_fleet(scanned.fleet, remembered.groups, settings_of(environment.tag, scanned.cover))
+    plans = plan_fleet(scanned.fleet, remembered.groups, made.settings(scanned.cover))
     _log(made, plans)
     swaps = [swap for plan in plans for swap in plan.swaps]
     lost = [one for one in remembered.groups.values() if _is_lost(one, scanned.fleet.at_ms)]

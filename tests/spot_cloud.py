@@ -87,6 +87,9 @@ class Cloud:
         no_checks: instances that have not passed their status checks.
         spot_price: what every pool costs; None for moto's own idea of it.
         reserved: Reserved Instances, as EC2 has them.
+        savings_plans: Savings Plans, and `plan_rates` their rates, as AWS has them.
+        scores: placement scores, as EC2 has them.
+        products: products of the Price List.
         types: the types that a scan looks at.
         watch: called after each call that may have changed something.
     """
@@ -102,6 +105,10 @@ class Cloud:
         self.watch: Callable[[], None] | None = None
         self.spot_price: str | None = "0.0300"
         self.reserved: list[dict[str, Any]] = []
+        self.savings_plans: list[dict[str, Any]] = []
+        self.plan_rates: list[dict[str, Any]] = []
+        self.scores: list[dict[str, Any]] = []
+        self.products: list[str] = []
         self.types = ("m5.large", "m5a.large", "m5.xlarge", "t3.large", "m6g.large")
         self._pending: Fault | None = None
         self._launched: dict[str, tuple[str, dict[str, Any]]] = {}
@@ -144,8 +151,9 @@ class Cloud:
         if name == "DescribeInstanceRefreshes":
             group = body["AutoScalingGroupName"]
             return _answer({"InstanceRefreshes": [{"Status": "InProgress"}] if group in self.refreshing else []})
-        if name == "DescribeReservedInstances":
-            return _answer({"ReservedInstances": self.reserved})
+        if name in (lists := self._lists()):
+            member, elements = lists[name]
+            return _answer({member: elements})
         if name == "DescribeSpotPriceHistory" and self.spot_price is not None:
             return _answer({"SpotPriceHistory": self._prices(body)})
         if name == "RunInstances":
@@ -157,6 +165,15 @@ class Cloud:
                 return _answer({"Error": {"Code": "IdempotentParameterMismatch", "Message": "other parameters"}}, 400)
             return _answer({"Instances": [{"InstanceId": known[0]}]})
         return None
+
+    def _lists(self) -> dict[str, tuple[str, list[Any]]]:
+        return {
+            "DescribeReservedInstances": ("ReservedInstances", self.reserved),
+            "DescribeSavingsPlans": ("savingsPlans", self.savings_plans),
+            "DescribeSavingsPlanRates": ("searchResults", self.plan_rates),
+            "GetSpotPlacementScores": ("SpotPlacementScores", self.scores),
+            "GetProducts": ("PriceList", self.products),
+        }
 
     def _prices(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         return [

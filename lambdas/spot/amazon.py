@@ -118,13 +118,23 @@ class Clients:
     dynamodb: Any
     sqs: Any
     kinesis: Any
+    savingsplans: Any
+    pricing: Any
 
 
-def connect(session: Any = None) -> Clients:
-    """Clients of the account, Region and endpoints that the environment or the session names."""
+_PRICE_LIST_REGIONS: Final = {"aws": "us-east-1", "aws-cn": "cn-northwest-1"}
+"""Where the Price List answers for all Regions of a partition. Source: AWS General Reference, billing endpoints."""
+
+
+def connect(session: Any = None, *, endpoint: str | None = None) -> Clients:
+    """Clients of the account, Region and endpoints that the environment or the session names, or of one endpoint."""
     session = session or boto3.session.Session()
     config = Config(
         connect_timeout=CONNECT_S, read_timeout=READ_S, retries={"mode": "standard", "total_max_attempts": ATTEMPTS}
     )
-    names = ("ec2", "autoscaling", "elbv2", "elb", "cloudformation", "dynamodb", "sqs", "kinesis")
-    return Clients(**{name: session.client(name, config=config) for name in names})
+    names = ("ec2", "autoscaling", "elbv2", "elb", "cloudformation", "dynamodb", "sqs", "kinesis", "savingsplans")
+    prices = _PRICE_LIST_REGIONS.get(session.get_partition_for_region(session.region_name), session.region_name)
+    return Clients(
+        **{name: session.client(name, config=config, endpoint_url=endpoint) for name in names},
+        pricing=session.client("pricing", region_name=prices, config=config, endpoint_url=endpoint),
+    )

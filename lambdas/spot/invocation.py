@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+import boto3
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -23,13 +24,16 @@ from connectors.spot_facts import CapacityError, Facts, LaunchRefused, Purchase,
 from connectors.swap_messages import SwapInstance, encode
 from lambdas.spot.act import Act
 from lambdas.spot.amazon import AmazonError, Clients, Refusal, amazon_error, connect
+from lambdas.spot.commitments import Cover
 from lambdas.spot.describe import Describe
 from lambdas.spot.drive import Driven, Driver, RefusedLaunch
 from lambdas.spot.environment import Environment, read_environment
 from lambdas.spot.fleet import Market, Pool, TypeFacts
 from lambdas.spot.journal import JournalCorruptError, JournalStore
+from lambdas.spot.plan import PlanSettings
+from lambdas.spot.price_list import FRESH_MS, OnDemandPrices
 from lambdas.spot.saga import SagaSettings, Wait
-from lambdas.spot.scan import Scanned, load_prices, scan_fleet
+from lambdas.spot.scan import Scanned, load_prices, scan_fleet, settings_of
 from lambdas.spot.swap import GroupJournal
 
 NAMESPACE: Final = "Headroom"
@@ -82,6 +86,14 @@ class Actuator:
             _known_types[self.environment.region] = self.describe.types()
         return _known_types[self.environment.region]
 
+    def on_demand_prices(self, fresh_ms: int = FRESH_MS) -> OnDemandPrices:
+        """Where On-Demand prices come from, and how old an answer of the Price List may be."""
+        return OnDemandPrices(load_prices(self.environment.prices), self.environment.price_cache, fresh_ms)
+
+    def settings(self, paid: Cover) -> PlanSettings:
+        """What holds for all groups, with what is paid for already."""
+        return settings_of(self.environment.tag, paid)
+
     def scan(self, markets: Mapping[Pool, Market]) -> Scanned:
         """The whole fleet as it is now, with the markets of its pools."""
         environment = self.environment
@@ -91,7 +103,8 @@ class Actuator:
             region=environment.region,
             at_ms=self.clock_ms(),
             tag=environment.tag,
-            listed=load_prices(environment.prices),
+            on_demand=self.on_demand_prices(),
+            compute_percent=environment.compute_percent,
             markets=markets,
             types=self.types,
         )
@@ -213,8 +226,8 @@ class Actuator:
 
 
 @lru_cache(maxsize=1)
-def _clients(_environment: Environment) -> Clients:
-    return connect()
+def _clients(region: str) -> Clients:
+    return connect(boto3.session.Session(region_name=region))
 
 
 def actuator(service: str, context: Any, logger: Logger) -> Actuator:
@@ -227,7 +240,9 @@ def actuator(service: str, context: Any, logger: Logger) -> Actuator:
     if environment.account is None:
         account = str(context.invoked_function_arn).split(":")[4]
         environment = Environment(**{**_fields(environment), "account": account})
-    return Actuator(environment, _clients(environment), logger, EphemeralMetrics(namespace=NAMESPACE, service=service))
+    return Actuator(
+        environment, _clients(environment.region), logger, EphemeralMetrics(namespace=NAMESPACE, service=service)
+    )
 
 
 def _fields(environment: Environment) -> dict[str, Any]:

@@ -23,12 +23,14 @@ from lambdas.local_trigger import LocalContext, Queue, lambda_event
 from lambdas.reap_orphans import reap
 from lambdas.replace_interrupted import Batch
 from lambdas.scan_candidates import scan
-from lambdas.spot import invocation
+from lambdas.spot import commitment_scan, invocation
 from lambdas.spot.describe import Describe
 from lambdas.spot.fleet import GROUP_TAG, SWAP_TAG, Market, Pool
 from lambdas.spot.invocation import Actuator, work_off
 from lambdas.spot.swap import Outcome
 from lambdas.swap_instance import swap
+from tests.aws_answers import plan as savings_plan_answer
+from tests.aws_answers import rate as rate_answer
 from tests.spot_cloud import ACCOUNT, REGION, TAG, ZONE, Cloud, Fault, cloud, is_spot
 
 
@@ -132,6 +134,20 @@ def test_reserved_instances_are_used_before_spot(aws: Cloud, made: Actuator) -> 
     aws.reserved = [reserved | {"InstanceCount": 3}]
     to_spot(aws, made)
     assert (aws.spots(), aws.serving(), aws.orphans()) == (0, 3, [])
+
+
+def test_a_savings_plan_is_used_before_spot_and_a_group_without_one_is_not_held_back(
+    aws: Cloud, made: Actuator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commitment_scan, "_known_rates", {})
+    aws.make_group(size=3, tags={f"{TAG}:MaxPoolPercent": "100"})
+    aws.savings_plans = [savings_plan_answer("sp-1", "0.0700")]
+    aws.plan_rates = [rate_answer("m5.large", "0.0700")]
+    to_spot(aws, made)
+    assert (aws.spots(), aws.serving()) == (2, 3)
+    aws.savings_plans = [savings_plan_answer("sp-1", "0.2099")]
+    to_spot(aws, made)
+    assert (aws.spots(), aws.serving(), aws.orphans()) == (1, 3, [])
 
 
 def test_a_market_that_is_given_up_turns_to_on_demand_and_returns_when_it_is_armed(aws: Cloud, made: Actuator) -> None:
