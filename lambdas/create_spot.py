@@ -12,10 +12,11 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 
 from connectors.actions import UnknownActionError
 from connectors.swap_messages import CreateSpot, decode
+from lambdas.spot.actuator import Actuator, ForeignError
 from lambdas.spot.amazon import AmazonError, Refusal
 from lambdas.spot.commitment_scan import CommitmentScan
 from lambdas.spot.fleet import Fleet, Group
-from lambdas.spot.invocation import Actuator, ForeignError, actuator, work_off
+from lambdas.spot.invocation import actuator, work_off
 from lambdas.spot.observe import is_managed
 from lambdas.spot.plan import free_after, plan_group
 from lambdas.spot.saga import Call

@@ -10,9 +10,10 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
+from lambdas.spot.actuator import Actuator, UndoneError
 from lambdas.spot.amazon import AmazonError, amazon_error
 from lambdas.spot.fleet import ENDED, Fleet, Instance
-from lambdas.spot.invocation import Actuator, UndoneError, actuator
+from lambdas.spot.invocation import actuator
 from lambdas.spot.orphans import AdoptOrphan, EndOrphan, LeaveOrphan, judge_orphan
 from lambdas.spot.plan import PlanSettings, plan_group
 from lambdas.spot.swap import GroupJournal, PlannedSwap

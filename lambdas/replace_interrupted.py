@@ -14,9 +14,10 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from connectors.actions import MalformedActionError, UnknownActionError
 from connectors.spot_actions import FallBack, ReplaceInstance, ReturnToSpot, SpotAction, decode
 from connectors.spot_facts import Purchase
+from lambdas.spot.actuator import Actuator
 from lambdas.spot.amazon import AmazonError, Refusal
 from lambdas.spot.fleet import ASG_TAG, ENDED, Fleet, Group, Instance, Market, Pool
-from lambdas.spot.invocation import Actuator, actuator, work_off
+from lambdas.spot.invocation import actuator, work_off
 from lambdas.spot.observe import is_managed
 from lambdas.spot.plan import Kept, PlanSettings
 from lambdas.spot.replacement import plan_replacement

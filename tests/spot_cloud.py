@@ -28,12 +28,12 @@ from moto.sqs.models import sqs_backends
 from connectors.prices import HourlyPrice, write_prices
 from connectors.spot_facts import Purchase
 from lambdas.spot.act import Act
+from lambdas.spot.actuator import Actuator
 from lambdas.spot.amazon import Clients, connect
 from lambdas.spot.describe import Describe
 from lambdas.spot.drive import ALL_CALLS, CLAIM_MS, Driven, Driver
 from lambdas.spot.environment import Environment
 from lambdas.spot.fleet import SWAP_TAG, TemplateVersion
-from lambdas.spot.invocation import Actuator
 from lambdas.spot.journal import JournalStore
 from lambdas.spot.saga import Call, SagaSettings
 from lambdas.spot.swap import GroupJournal, LaunchOption, PlannedSwap, Purpose, open_swap

@@ -23,10 +23,11 @@ from lambdas.local_trigger import LocalContext, Queue, lambda_event
 from lambdas.reap_orphans import reap
 from lambdas.replace_interrupted import Batch
 from lambdas.scan_candidates import scan
-from lambdas.spot import commitment_scan, invocation
+from lambdas.spot import actuator, commitment_scan
+from lambdas.spot.actuator import Actuator
 from lambdas.spot.describe import Describe
 from lambdas.spot.fleet import GROUP_TAG, SWAP_TAG, Market, Pool
-from lambdas.spot.invocation import Actuator, work_off
+from lambdas.spot.invocation import work_off
 from lambdas.spot.swap import Outcome
 from lambdas.swap_instance import swap
 from tests.aws_answers import plan as savings_plan_answer
@@ -43,7 +44,7 @@ def aws() -> Iterator[Cloud]:
 @pytest.fixture
 def made(aws: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Actuator:
     with aws.unseen():
-        monkeypatch.setitem(invocation._known_types, REGION, Describe(aws.clients).types(aws.types))
+        monkeypatch.setitem(actuator._known_types, REGION, Describe(aws.clients).types(aws.types))
     return aws.actuator(tmp_path)
 
 
