@@ -5,18 +5,22 @@ good, or was taken out of its group by somebody.
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lambdas.spot.actuator import Actuator, UndoneError
 from lambdas.spot.amazon import AmazonError, amazon_error
+from lambdas.spot.drive import ALL_CALLS, LAUNCH_CALLS
 from lambdas.spot.fleet import ENDED, Fleet, Instance
 from lambdas.spot.invocation import actuator
 from lambdas.spot.orphans import AdoptOrphan, EndOrphan, LeaveOrphan, judge_orphan
 from lambdas.spot.plan import PlanSettings, plan_group
 from lambdas.spot.swap import GroupJournal, PlannedSwap
+
+CALLS: Final = ALL_CALLS - LAUNCH_CALLS
+"""What this actuator does: it launches nothing, and leaves that to `swap_instance` where it meets it."""
 
 logger = Logger(service="reap-orphans")
 
@@ -90,7 +94,10 @@ def _carry_out(made: Actuator, instance: Instance, judged: LeaveOrphan | AdoptOr
     if isinstance(judged, AdoptOrphan):
         made.report(
             made.driver().drive(
-                instance.launched_for or "", change=lambda read: _adopted(read, judged), before_wait=made.wake
+                instance.launched_for or "",
+                change=lambda read: _adopted(read, judged),
+                may=CALLS,
+                before_wait=made.wake,
             )
         )
     else:

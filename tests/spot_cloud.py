@@ -325,7 +325,7 @@ class Cloud:
         members = {one for name in groups for one in self.members(name)}
         return [one for one in self.launched() if one not in members]
 
-    def actuator(self, tmp_path: Path, *, dry_run: bool = False) -> Actuator:
+    def actuator(self, tmp_path: Path, *, dry_run: bool = False, events_stream: str | None = None) -> Actuator:
         """What each actuator is made of, with queues of its own."""
         prices = tmp_path / "prices.json"
         prices.write_bytes(
@@ -345,7 +345,7 @@ class Cloud:
             dead_letter_queue=urls["dead"],
             tag=TAG,
             prices=prices,
-            events_stream=None,
+            events_stream=events_stream,
             dry_run=dry_run,
             account=ACCOUNT,
             region=REGION,

@@ -91,8 +91,12 @@ def _refuse(made: Actuator, record: SQSRecord, error: Exception) -> None:
     made.logger.error("message_refused", message_id=record.message_id, kind=type(error).__name__, reason=str(error))
     if made.environment.dead_letter_queue is None:
         raise error
+    url = made.environment.dead_letter_queue
+    # The dead-letter queue of a FIFO queue is one too.
+    one_of = {"MessageGroupId": record.message_id, "MessageDeduplicationId": record.message_id}
     made.clients.sqs.send_message(
-        QueueUrl=made.environment.dead_letter_queue,
+        QueueUrl=url,
+        **(one_of if url.endswith(".fifo") else {}),
         MessageBody=record.body,
         MessageAttributes={"Reason": {"DataType": "String", "StringValue": f"{type(error).__name__}: {error}"[:1_024]}},
     )

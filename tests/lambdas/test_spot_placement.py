@@ -40,7 +40,7 @@ def with_kin(fleet: Fleet) -> Fleet:
 def test_a_pool_is_scored_by_its_type_and_the_nearest_of_two_other_families(enough: Fleet) -> None:
     (question,) = score_questions(enough)
     assert question.types == ("m5.large", "m5a.large", "m6i.large")
-    assert (question.instance_type, question.zones) == ("m5.large", {ZONE})
+    assert (question.instance_type, question.zones) == ("m5.large", frozenset({ZONE}))
 
 
 def test_with_fewer_than_three_types_nothing_is_asked_for_the_score_would_be_low_whatever_there_is() -> None:
