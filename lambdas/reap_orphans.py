@@ -8,10 +8,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from aws_lambda_powertools import Logger
-from botocore.exceptions import BotoCoreError, ClientError
 
 from lambdas.spot.actuator import Actuator, UndoneError
-from lambdas.spot.amazon import AmazonError, amazon_error
+from lambdas.spot.amazon import CALL_FAILED, AmazonError, amazon_error
 from lambdas.spot.drive import ALL_CALLS, LAUNCH_CALLS
 from lambdas.spot.fleet import ENDED, Fleet, Instance
 from lambdas.spot.invocation import actuator
@@ -68,7 +67,7 @@ def _orphans(made: Actuator) -> list[Instance]:
         launched = [one for one in made.describe.launched_instances().values() if one.state not in ENDED]
         # The tag of a group outlives the membership, so Auto Scaling itself is asked.
         grouped = made.describe.grouped(one.instance_id for one in launched)
-    except (ClientError, BotoCoreError) as error:
+    except CALL_FAILED as error:
         raise amazon_error(error, "describe") from error
     return [one for one in launched if one.instance_id not in grouped and one.launched_for]
 
@@ -103,7 +102,7 @@ def _carry_out(made: Actuator, instance: Instance, judged: LeaveOrphan | AdoptOr
     else:
         try:
             made.act.end(instance.instance_id)
-        except (ClientError, BotoCoreError) as error:
+        except CALL_FAILED as error:
             raise amazon_error(error, "end_orphan") from error
     return done
 

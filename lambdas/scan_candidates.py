@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from aws_lambda_powertools import Logger
-from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.spot_facts import (
     MOST_IN_RECORD,
@@ -24,7 +23,7 @@ from connectors.spot_facts import (
 )
 from connectors.swap_messages import MAX_TYPES, CreateSpot, encode
 from lambdas.spot.actuator import Actuator
-from lambdas.spot.amazon import amazon_error
+from lambdas.spot.amazon import CALL_FAILED, amazon_error
 from lambdas.spot.commitments import Cover
 from lambdas.spot.fleet import ASG_TAG, Fleet
 from lambdas.spot.invocation import actuator
@@ -91,7 +90,7 @@ def scores_of(made: Actuator, fleet: Fleet) -> Iterator[PoolScore]:
         for question in questions:
             answered = made.describe.market.zone_scores(question.types, question.capacity, fleet.region)
             yield from pool_scores(question, answered, names)
-    except (ClientError, BotoCoreError) as error:
+    except CALL_FAILED as error:
         made.logger.warning("no_placement_scores", reason=str(amazon_error(error, "scores")))
 
 

@@ -12,11 +12,10 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import boto3
 import click
-from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.prices import Prices, PricesError
 from lambdas.spot.act import Act
-from lambdas.spot.amazon import AmazonError, Clients, amazon_error, connect
+from lambdas.spot.amazon import CALL_FAILED, AmazonError, Clients, amazon_error, connect
 from lambdas.spot.describe import Describe
 from lambdas.spot.drive import Driver
 from lambdas.spot.group_policy import DEFAULT_TAG
@@ -216,7 +215,7 @@ def _look(listed: Prices, tag: str, table: str | None, compute_percent: int) -> 
             on_demand=OnDemandPrices(listed, _cache_directory() / f"on-demand-prices-{region}.json"),
             compute_percent=compute_percent, markets=remembered.markets,
         )  # fmt: skip
-    except (ClientError, BotoCoreError) as error:
+    except CALL_FAILED as error:
         _refuse(str(amazon_error(error, "AWS")), _EXIT_FAILED)
     except (AmazonError, JournalCorruptError) as error:
         _refuse(str(error), _EXIT_FAILED)

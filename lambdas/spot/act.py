@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from connectors.spot_facts import Purchase
-from lambdas.spot.amazon import AmazonError, Clients, Refusal, amazon_error
+from lambdas.spot.amazon import CALL_FAILED, AmazonError, Clients, Refusal, amazon_error
 from lambdas.spot.equivalence import tags_for_twin
 from lambdas.spot.fleet import GROUP_TAG, SWAP_TAG
 from lambdas.spot.saga import Call, Intent, Observed
@@ -42,7 +42,7 @@ class Act:
         }
         try:
             return calls[intent.call]()
-        except (ClientError, BotoCoreError) as error:
+        except CALL_FAILED as error:
             raise amazon_error(error, intent.call) from error
 
     def end(self, instance_id: str) -> None:

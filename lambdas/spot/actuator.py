@@ -7,12 +7,11 @@ from typing import Final
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
-from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.spot_facts import CapacityError, Facts, LaunchRefused, encode_facts, facts_id
 from connectors.swap_messages import SwapInstance, encode
 from lambdas.spot.act import Act
-from lambdas.spot.amazon import Clients, Refusal
+from lambdas.spot.amazon import CALL_FAILED, Clients, Refusal
 from lambdas.spot.commitments import Cover
 from lambdas.spot.describe import Describe
 from lambdas.spot.drive import Driven, Driver, RefusedLaunch
@@ -145,6 +144,8 @@ class Actuator:
             AmazonError: It came to a call that may do later.
         """
         group = driven.journal.group
+        if driven.calls:
+            self.logger.info("calls_made", group=group, calls=list(driven.calls))
         for call in driven.calls:
             self.count(f"Calls{call.title().replace('_', '')}")
         for refused in driven.refused:
@@ -158,17 +159,7 @@ class Actuator:
                 code=refused.code,
             )
         self.tell(facts for facts in map(self._refusal, driven.refused) if facts is not None)
-        for ended in driven.ended:
-            self.count(f"Swaps{ended.outcome.title()}")
-            self.logger.info(
-                f"swap_{ended.outcome}",
-                group=group,
-                swap=ended.swap_id,
-                original=ended.original_id,
-                twin=ended.twin_id,
-                purpose=ended.purpose,
-                reason=ended.reason,
-            )
+        self._report_ended(driven)
         if driven.intended:
             self.logger.info("dry_run", group=group, would=driven.intended)
         if driven.wait:
@@ -179,6 +170,19 @@ class Actuator:
             if driven.error.refusal is Refusal.TRANSIENT or driven.journal.is_open:
                 raise driven.error
             raise UndoneError(str(driven.error)) from driven.error
+
+    def _report_ended(self, driven: Driven) -> None:
+        for ended in driven.ended:
+            self.count(f"Swaps{ended.outcome.title()}")
+            self.logger.info(
+                f"swap_{ended.outcome}",
+                group=driven.journal.group,
+                swap=ended.swap_id,
+                original=ended.original_id,
+                twin=ended.twin_id,
+                purpose=ended.purpose,
+                reason=ended.reason,
+            )
 
     def _refusal(self, refused: RefusedLaunch) -> Facts | None:
         """What a refused launch says of its pool; a quota, and On-Demand capacity, say nothing of it."""
@@ -205,7 +209,7 @@ class Actuator:
             return
         try:
             failed = self.clients.kinesis.put_records(StreamName=stream, Records=records)["FailedRecordCount"]
-        except (ClientError, BotoCoreError) as error:
+        except CALL_FAILED as error:
             # Facts help the job to judge; no swap waits for them.
             self.logger.warning("facts_not_sent", records=len(records), error=str(error))
             return

@@ -7,6 +7,7 @@ from typing import Any, Final
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 CONNECT_S: Final = 2
 READ_S: Final = 10
@@ -85,12 +86,21 @@ class AmazonError(Exception):
         self.code = code
 
 
-def amazon_error(error: ClientError | BotoCoreError, operation: str = "") -> AmazonError:
+_NO_ANSWER: Final = "the answer is none of AWS's; a proxy or an emulator gave it"
+
+CALL_FAILED: Final = (ClientError, BotoCoreError, ResponseParserError)
+"""What botocore raises of a call that did not do: refused, without an answer, or with one that is none of AWS's."""
+
+
+def amazon_error(error: ClientError | BotoCoreError | ResponseParserError, operation: str = "") -> AmazonError:
     """What an error of boto3 means."""
     if not isinstance(error, ClientError):
-        return AmazonError(Refusal.TRANSIENT, operation, type(error).__name__, str(error))
+        what = _NO_ANSWER if isinstance(error, ResponseParserError) else str(error)
+        return AmazonError(Refusal.TRANSIENT, operation, type(error).__name__, what)
     code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if message.lstrip().startswith("<"):
+        code, message = str(status), _NO_ANSWER
     return AmazonError(_meaning(code, status), error.operation_name, code, message)
 
 

@@ -4,10 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from connectors.prices import Prices
-from lambdas.spot.amazon import AmazonError, amazon_error
+from lambdas.spot.amazon import CALL_FAILED, AmazonError, amazon_error
 from lambdas.spot.commitments import Cover, Reservation, SavingsPlan, cover
 from lambdas.spot.describe import Describe
 from lambdas.spot.fleet import Instance
@@ -41,17 +39,17 @@ class CommitmentScan:
         plans: list[SavingsPlan] = []
         try:
             reservations = self.describe.market.reservations()
-        except (ClientError, BotoCoreError) as error:
+        except CALL_FAILED as error:
             notes.append(f"Reserved Instances are not looked at: {amazon_error(error, 'reservations')}")
         try:
             plans = self.describe.market.savings_plans(self.region)
-        except (ClientError, BotoCoreError) as error:
+        except CALL_FAILED as error:
             notes.append(f"Savings Plans are not looked at: {amazon_error(error, 'plans')}")
         if not reservations and not plans:
             return Cover(), tuple(notes)
         try:
             running = list(self.describe.running_instances().values())
-        except (ClientError, BotoCoreError) as error:
+        except CALL_FAILED as error:
             return Cover(), (*notes, f"commitments are not counted: {amazon_error(error, 'instances')}")
         rated, problems = self._with_rates(plans, running)
         paid = cover(reservations, rated, running, self._on_demand)
@@ -77,7 +75,7 @@ class CommitmentScan:
         if key not in _known_rates:
             try:
                 _known_rates[key] = self.describe.market.savings_plan_rates(plan.plan_id, self.region, platforms)
-            except (ClientError, BotoCoreError) as error:
+            except CALL_FAILED as error:
                 raise amazon_error(error, "rates") from error
         return _known_rates[key]
 

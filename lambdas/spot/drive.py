@@ -5,12 +5,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from connectors.fields import LARGEST_INTEGER
 from connectors.spot_facts import Purchase
 from lambdas.spot.act import Act
-from lambdas.spot.amazon import AmazonError, Refusal, amazon_error
+from lambdas.spot.amazon import CALL_FAILED, AmazonError, Refusal, amazon_error
 from lambdas.spot.describe import Describe
 from lambdas.spot.journal import JournalConflictError, JournalStore
 from lambdas.spot.observe import observe
@@ -120,7 +118,7 @@ class Driver:
         """
         try:
             journal = self._store.load(group)
-        except (ClientError, BotoCoreError) as error:
+        except CALL_FAILED as error:
             raise amazon_error(error, "journal") from error
         if wake < journal.wake:
             return Driven(journal)
@@ -207,7 +205,7 @@ class _Run:
     def _observe(self) -> Observed:
         try:
             return observe(self._describe, self.journal, self._tag, self._compared)
-        except (ClientError, BotoCoreError) as error:
+        except CALL_FAILED as error:
             raise amazon_error(error, "describe") from error
 
     def _take(self, intent: Intent, launched: str | None) -> None:
@@ -313,7 +311,7 @@ class _Run:
         )
         try:
             self._store.save(written)
-        except (ClientError, BotoCoreError) as error:
+        except CALL_FAILED as error:
             raise amazon_error(error, "journal") from error
         self._written = self.journal = written
 

@@ -15,11 +15,10 @@ from aws_lambda_powertools.metrics import EphemeralMetrics
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.actions import MalformedActionError, UnknownActionError
 from lambdas.spot.actuator import Actuator, ForeignError, UndoneError
-from lambdas.spot.amazon import AmazonError, Clients, amazon_error, connect
+from lambdas.spot.amazon import CALL_FAILED, AmazonError, Clients, amazon_error, connect
 from lambdas.spot.environment import Environment, read_environment
 from lambdas.spot.journal import JournalCorruptError
 
@@ -62,7 +61,7 @@ def work_off(
             handle(_bytes(record.body))
         except _NEVER as error:
             _refuse(made, record, error)
-        except (ClientError, BotoCoreError) as error:
+        except CALL_FAILED as error:
             made.logger.warning("message_returned", message_id=record.message_id, error=str(error))
             raise amazon_error(error) from error
         except (AmazonError, JournalCorruptError) as error:

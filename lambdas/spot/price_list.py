@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from connectors.prices import HourlyPrice, Prices, PricesError, read_prices, write_prices
-from lambdas.spot.amazon import amazon_error
+from lambdas.spot.amazon import CALL_FAILED, amazon_error
 from lambdas.spot.describe_market import DescribeMarket
 
 FRESH_MS: Final = 24 * 3_600_000
@@ -51,10 +49,11 @@ class OnDemandPrices:
         asked = wanted | known if not is_fresh else wanted - known
         try:
             answered = market.on_demand_prices(region, asked)
-        except (ClientError, BotoCoreError) as error:
+        except CALL_FAILED as error:
             problem = f"the Price List is out of reach: {amazon_error(error, 'prices')}"
             unknown = ", ".join(sorted(wanted - known))
-            return kept, (f"{problem}; without a price: {unknown}" if unknown else f"{problem}; older prices are used",)
+            needed = f"without a price, which a price file can give: {unknown}" if unknown else "older prices are used"
+            return kept, (f"{problem}; {needed}",)
         found = [*(price for price in kept if price.instance_type not in asked), *answered]
         return found, self._keep(found, at_ms)
 

@@ -5,11 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from connectors.prices import Prices, read_prices
 from connectors.spot_facts import DEFAULT_PLATFORM
-from lambdas.spot.amazon import amazon_error
+from lambdas.spot.amazon import CALL_FAILED, amazon_error
 from lambdas.spot.commitment_scan import CommitmentScan
 from lambdas.spot.commitments import Cover
 from lambdas.spot.describe import Describe
@@ -75,7 +73,7 @@ def scan_fleet(
         instances = describe.grouped_instances()
         facts = (types or describe.types)()
         changing = describe.changing_stacks() if any(group.stack for group in groups) else frozenset()
-    except (ClientError, BotoCoreError) as error:
+    except CALL_FAILED as error:
         raise amazon_error(error, "describe") from error
     ours = _ours(groups, instances)
     prices, notes = prices_of(describe, on_demand, region, instances.values(), at_ms)
@@ -118,7 +116,7 @@ def prices_of(
     listed = on_demand.listed
     try:
         spot = describe.market.spot_prices(platforms, at_ms, *(pools or ()))
-    except (ClientError, BotoCoreError) as error:
+    except CALL_FAILED as error:
         # Without Spot prices there is still On-Demand capacity, and what the file says.
         problem = f"Spot prices are those of the price file: {amazon_error(error, 'prices')}"
         return listed.with_on_demand(asked), (*notes, problem)

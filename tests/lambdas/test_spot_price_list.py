@@ -84,7 +84,7 @@ def test_out_of_reach_older_prices_are_used_and_told(tmp_path: Path) -> None:
         assert "the Price List is out of reach: GetProducts: AccessDeniedException" in note
         assert note.endswith("older prices are used")
         _, (note,) = of(aws, prices, "m5.large", "c5.large", at_ms=NOW_MS + 30 * FRESH_MS)
-        assert note.endswith("without a price: c5.large")
+        assert note.endswith("without a price, which a price file can give: c5.large")
 
 
 def test_what_is_kept_and_broken_counts_as_not_there_and_what_cannot_be_kept_is_told(tmp_path: Path) -> None:
