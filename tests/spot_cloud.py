@@ -54,13 +54,16 @@ class Fault(StrEnum):
     LOST_ANSWER = "answer lost"
     THROTTLED = "Throttling"
     DENIED = "AccessDenied"
+    UNAUTHORIZED = "UnauthorizedOperation"
     NO_CAPACITY = "InsufficientInstanceCapacity"
     QUOTA = "MaxSpotInstanceCountExceeded"
 
 
+_REHEARSED = ("RunInstances", "TerminateInstances")
 _ERRORS = {
     Fault.THROTTLED: (400, "Throttling", "Rate exceeded"),
     Fault.DENIED: (403, "AccessDenied", "You are not authorized to perform this operation."),
+    Fault.UNAUTHORIZED: (403, "UnauthorizedOperation", "You are not authorized to perform this operation."),
     Fault.NO_CAPACITY: (500, "InsufficientInstanceCapacity", "There is no Spot capacity available."),
     Fault.QUOTA: (400, "MaxSpotInstanceCountExceeded", "Max spot instance count exceeded"),
     Fault.LOST_ANSWER: (503, "ServiceUnavailable", "The answer was lost."),
@@ -81,7 +84,7 @@ class Cloud:
 
     Attributes:
         calls: every call since the last reset, by service and operation.
-        fault_at: what goes wrong at which call, counted from 0; once, unless `lasting`.
+        fault_at: what goes wrong at which call, counted from 0; `once` and `lasting`: at which operation.
         refreshing: groups with an instance refresh.
         unhealthy: instances that load balancers do not send work.
         no_checks: instances that have not passed their status checks.
@@ -98,6 +101,7 @@ class Cloud:
         self.now_ms = START_MS
         self.calls: list[tuple[str, str]] = []
         self.fault_at: dict[int, Fault] = {}
+        self.once: dict[str, Fault] = {}
         self.lasting: dict[str, Fault] = {}
         self.refreshing: set[str] = set()
         self.unhealthy: set[str] = set()
@@ -134,8 +138,9 @@ class Cloud:
         if self._quiet:
             return None
         name = model.name
-        self._pending = self.fault_at.pop(len(self.calls), None) or self.lasting.get(name)
-        self.calls.append((model.service_model.service_name, name))
+        rehearsed = str((params.get("body") or {}).get("DryRun", "")).lower() == "true" if name in _REHEARSED else False
+        self._pending = self.fault_at.pop(len(self.calls), None) or self.once.pop(name, None) or self.lasting.get(name)
+        self.calls.append((model.service_model.service_name, f"{name} rehearsed" if rehearsed else name))
         fault = self._pending
         if fault is Fault.KILLED_BEFORE:
             raise KilledError(name)

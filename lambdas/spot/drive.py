@@ -128,7 +128,7 @@ class Driver:
             before_wait(journal, wait)
             return Driven(journal, wait=wait, is_busy=True)
         if self._dry_run:
-            return self._tried(change(journal), now_ms)
+            return self._tried(journal, change(journal), now_ms)
         run = _Run(self._describe, self._act, self._store, self._tag, self._settings, self._clock_ms, journal)
         try:
             return run.to_the_end(change(journal), may, before_wait)
@@ -136,12 +136,25 @@ class Driver:
             wait = Wait(self._settings.poll_ms, "another actuator to finish")
             return Driven(run.journal, wait=wait, is_busy=True)
 
-    def _tried(self, journal: GroupJournal, now_ms: int) -> Driven:
-        seen = observe(self._describe, journal, self._tag, {})
+    def _tried(self, stored: GroupJournal, journal: GroupJournal, now_ms: int) -> Driven:
+        try:
+            seen = observe(self._describe, journal, self._tag, {})
+        except CALL_FAILED as error:
+            return Driven(stored, error=amazon_error(error, "describe"))
         then = next_step(journal, seen, now_ms, self._settings).then
-        if isinstance(then, Intent):
-            return Driven(journal, intended=f"{then.call} {then.instance_id or ''} {then.size or ''}".strip())
-        return Driven(journal, intended=then.reason if isinstance(then, Wait) else None)
+        if not isinstance(then, Intent):
+            return Driven(stored, intended=then.reason if isinstance(then, Wait) else None)
+        try:
+            allowed = self._act.rehearse(then, journal.group, seen)
+        except AmazonError as error:
+            return Driven(stored, intended=_told(then), error=error)
+        return Driven(stored, intended=f"{_told(then)}{', which EC2 would do' if allowed else ''}")
+
+
+def _told(intent: Intent) -> str:
+    option = intent.swap.option if intent.swap and intent.call is Call.LAUNCH else None
+    what = f"{option.instance_type} {option.purchase}" if option else ""
+    return " ".join(str(one) for one in (intent.call, what, intent.instance_id, intent.size) if one)
 
 
 class _Run:

@@ -18,7 +18,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from connectors.actions import MalformedActionError, UnknownActionError
 from lambdas.spot.actuator import Actuator, ForeignError, UndoneError
-from lambdas.spot.amazon import CALL_FAILED, AmazonError, Clients, amazon_error, connect
+from lambdas.spot.amazon import CALL_FAILED, AmazonError, Clients, Refusal, amazon_error, connect
 from lambdas.spot.environment import Environment, read_environment
 from lambdas.spot.journal import JournalCorruptError
 
@@ -60,13 +60,18 @@ def work_off(
         try:
             handle(_bytes(record.body))
         except _NEVER as error:
-            _refuse(made, record, error)
+            return _refuse(made, record, error)
         except CALL_FAILED as error:
-            made.logger.warning("message_returned", message_id=record.message_id, error=str(error))
-            raise amazon_error(error) from error
+            failed = amazon_error(error, "describe")
+            if failed.refusal is Refusal.DENIED:
+                # Nothing has been begun by this message, and no later time gives the right.
+                return _refuse(made, record, failed)
+            made.logger.warning("message_returned", message_id=record.message_id, error=str(failed))
+            raise failed from error
         except (AmazonError, JournalCorruptError) as error:
             made.logger.warning("message_returned", message_id=record.message_id, error=str(error))
             raise
+        return None
 
     processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
     try:
