@@ -19,7 +19,7 @@ from lambdas.spot.fleet import Fleet, Group
 from lambdas.spot.invocation import actuator, work_off
 from lambdas.spot.observe import is_managed
 from lambdas.spot.plan import free_after, plan_group
-from lambdas.spot.saga import Call
+from lambdas.spot.saga_step import Call
 from lambdas.spot.scan import prices_of, with_images
 from lambdas.spot.swap import GroupJournal, PlannedSwap, open_swap
 

@@ -29,7 +29,7 @@ from lambdas.spot.fleet import ASG_TAG, Fleet
 from lambdas.spot.invocation import actuator
 from lambdas.spot.placement import pool_scores, score_facts, score_questions
 from lambdas.spot.plan import GroupPlan, plan_fleet
-from lambdas.spot.saga import Wait
+from lambdas.spot.saga_step import Wait
 from lambdas.spot.swap import GroupJournal, PlannedSwap
 
 VALID_MS: Final = 30 * 60_000

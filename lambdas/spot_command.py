@@ -23,7 +23,7 @@ from lambdas.spot.journal import JournalCorruptError, JournalStore, Remembered
 from lambdas.spot.plan import GroupPlan, plan_fleet
 from lambdas.spot.plan_text import lines_of, to_json
 from lambdas.spot.price_list import OnDemandPrices
-from lambdas.spot.saga import SagaSettings
+from lambdas.spot.saga_step import SagaSettings
 from lambdas.spot.scan import Scanned, load_prices, scan_fleet, settings_of
 from lambdas.spot.snapshot import SnapshotError, read_snapshot
 from lambdas.spot.swap import Outcome, PlannedSwap
@@ -99,7 +99,7 @@ def plan(
     \b
     Examples:
       headroom spot plan --snapshot examples/spot-fleet.json --prices examples/spot-prices.json
-      headroom spot plan --prices prices.json --table headroom-swaps
+      headroom spot plan --table headroom-swaps
       headroom spot plan --prices prices.json --json > plan.json
 
     \b
@@ -134,8 +134,8 @@ def apply(
 
     \b
     Examples:
-      headroom spot apply --prices prices.json --table headroom-swaps --dry-run
-      headroom spot apply --prices prices.json --table headroom-swaps --group web
+      headroom spot apply --table headroom-swaps --dry-run
+      headroom spot apply --table headroom-swaps --group web
 
     \b
     Exit status: 0 every swap is done or was not needed any more, 1 one was undone or AWS did not answer, 2 the command

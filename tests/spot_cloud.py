@@ -31,11 +31,13 @@ from lambdas.spot.act import Act
 from lambdas.spot.actuator import Actuator
 from lambdas.spot.amazon import Clients, connect
 from lambdas.spot.describe import Describe
-from lambdas.spot.drive import ALL_CALLS, CLAIM_MS, Driven, Driver
+from lambdas.spot.drive import ALL_CALLS, Driver
+from lambdas.spot.driven import Driven
 from lambdas.spot.environment import Environment
 from lambdas.spot.fleet import SWAP_TAG, TemplateVersion
 from lambdas.spot.journal import JournalStore
-from lambdas.spot.saga import Call, SagaSettings
+from lambdas.spot.saga_step import Call, SagaSettings
+from lambdas.spot.steps import CLAIM_MS
 from lambdas.spot.swap import GroupJournal, LaunchOption, PlannedSwap, Purpose, open_swap
 
 ACCOUNT, REGION, ZONE = "123456789012", "eu-west-1", "eu-west-1a"

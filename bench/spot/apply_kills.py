@@ -258,7 +258,7 @@ class _Account:
         found.open_swaps = sum(item["open"]["BOOL"] for item in journals)
 
 
-def measure(kills: int = 20, seed: int = 7) -> Mapping[str, Mapping[str, str | int | float]]:
+def measure(kills: int = 10, seed: int = 7) -> Mapping[str, Mapping[str, str | int | float]]:
     """The counts after that many kills."""
     found = apply_killed(kills=kills, seed=seed)
     return {

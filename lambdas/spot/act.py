@@ -9,7 +9,8 @@ from connectors.spot_facts import Purchase
 from lambdas.spot.amazon import CALL_FAILED, AmazonError, Clients, Refusal, amazon_error
 from lambdas.spot.equivalence import tags_for_twin
 from lambdas.spot.fleet import GROUP_TAG, SWAP_TAG
-from lambdas.spot.saga import Call, Intent, Observed
+from lambdas.spot.observed import Observed
+from lambdas.spot.saga_step import Call, Intent
 from lambdas.spot.swap import Swap
 
 _GONE: Final = ("InvalidInstanceID.NotFound",)

@@ -14,13 +14,14 @@ from lambdas.spot.act import Act
 from lambdas.spot.amazon import CALL_FAILED, Clients, Refusal
 from lambdas.spot.commitments import Cover
 from lambdas.spot.describe import Describe
-from lambdas.spot.drive import Driven, Driver, RefusedLaunch
+from lambdas.spot.drive import Driver
+from lambdas.spot.driven import Driven, RefusedLaunch
 from lambdas.spot.environment import Environment
 from lambdas.spot.fleet import Market, Pool, TypeFacts
 from lambdas.spot.journal import JournalStore
 from lambdas.spot.plan import PlanSettings
 from lambdas.spot.price_list import FRESH_MS, OnDemandPrices
-from lambdas.spot.saga import SagaSettings, Wait
+from lambdas.spot.saga_step import SagaSettings, Wait
 from lambdas.spot.scan import Scanned, load_prices, scan_fleet, settings_of
 from lambdas.spot.swap import GroupJournal
 

@@ -31,8 +31,8 @@ from tests.lambdas.test_spot_actuators import handled, interruption, mutations, 
 from tests.spot_cloud import REGION, TAG, ZONE, Cloud, Fault, cloud, is_spot
 
 MOST_CALLS = 60
-RETURNED = {"batchItemFailures": [{"itemIdentifier": "0"}]}
-DONE = {"batchItemFailures": []}
+RETURNED: dict[str, Any] = {"batchItemFailures": [{"itemIdentifier": "0"}]}
+DONE: dict[str, Any] = {"batchItemFailures": []}
 
 
 @pytest.fixture
