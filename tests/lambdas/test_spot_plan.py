@@ -24,6 +24,8 @@ from lambdas.spot.plan import GroupPlan, Kept, PlanSettings, plan_fleet, plan_gr
 from lambdas.spot.replacement import plan_replacement
 from lambdas.spot.schedule import parse_schedule
 from lambdas.spot.swap import GroupJournal, LaunchOption, PlannedSwap, Purpose, open_swap
+from tests.aws_answers import plan as savings_plan_answer
+from tests.aws_answers import rate as rate_answer
 
 ROOT = Path(__file__).parent.parent.parent
 ZONE = "eu-west-1a"
@@ -333,6 +335,25 @@ def test_the_plan_reads_as_a_diff_with_reason_price_and_saving() -> None:
     assert "saves 0.0572 USD an hour, 41.76 a month" in output
     assert "Capacity Rebalancing is on" in output
     assert "4 to swap in 3 of 5 groups; 2 left alone" in output
+
+
+def test_the_plan_of_a_snapshot_says_what_covers_an_instance_and_what_of_a_commitment_is_free(tmp_path: Path) -> None:
+    fleet = json.loads((ROOT / "examples" / "spot-fleet.json").read_text(encoding="utf-8"))
+    fleet["ReservedInstances"] = [
+        {"InstanceType": "m7g.large", "InstanceCount": 1, "Scope": "Region", "ProductDescription": "Linux/UNIX"}
+    ]
+    fleet["savingsPlans"] = [savings_plan_answer("sp-1", "0.5")]
+    rates = [rate_answer("m7g.xlarge", "0.12")]
+    fleet["savingsPlanRates"] = [{"savingsPlanId": "sp-1", "searchResults": rates}]
+    (tmp_path / "fleet.json").write_text(json.dumps(fleet), encoding="utf-8")
+    exit_code, output = headroom("plan", "--snapshot", str(tmp_path / "fleet.json"), *EXAMPLE[2:])
+    assert exit_code == 0
+    assert "= i-00000000000000001  covered by Reserved Instances of the family m7g in the Region" in output
+    assert "= i-0000000000000000b  covered by Compute Savings Plan sp-1" in output
+    assert "Compute Savings Plan sp-1: 0.5 USD an hour paid for, 0.36 used, 0.14 free" in output
+    _, half = headroom("plan", "--snapshot", str(tmp_path / "fleet.json"), *EXAMPLE[2:], "--compute-plan-percent", "20")
+    assert "Compute Savings Plan sp-1: 0.1 USD an hour paid for, 0.1 used, 0 free" in half
+    assert "covered by Compute Savings Plan" not in half
 
 
 def test_the_plan_as_json_says_the_same() -> None:
