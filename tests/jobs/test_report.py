@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from jobs.cli import cli
 from jobs.report.chart import Axis, short, time_ticks, value_ticks
 from jobs.report.decisions import lease_times, length_ms, told_decisions
+from jobs.settings.render import to_toml
 from tests import browser as browser_module
 from tests.browser import Browser, assert_fits_and_is_accessible, browser
 from tests.connectors.recorded import record
@@ -94,6 +95,16 @@ def test_in_shadow_the_page_tells_decisions_too(content: list[bytes], tmp_path: 
     assert report(out, "--no-cache", "--out", tmp_path / "page.html").exit_code == 0
     assert "none would be sent" in (tmp_path / "page.html").read_text()
     assert not (out / "report.html").exists()
+
+
+def test_where_rules_changed_the_page_says_whose_limits_it_draws(content: list[bytes], tmp_path: Path) -> None:
+    kept = keep_result([write(tmp_path / "a.jsonl", content)], [content], settings(), tmp_path / "out")
+    said = "Limits here are those of the settings; rules changed them meanwhile"
+    report(kept)
+    assert said not in (kept / "report.html").read_text()
+    (kept / "settings.toml").write_text(to_toml(changed_settings(rules={"file": "rules.toml"})))
+    report(kept)
+    assert said in (kept / "report.html").read_text()
 
 
 def test_an_exempt_key_is_counted_and_not_drawn(content: list[bytes], tmp_path: Path) -> None:
