@@ -6,7 +6,8 @@ import pytest
 
 from connectors.sqs.sink import EXPIRED, REFUSED, SENT
 from jobs.capacity.tally import Tally
-from jobs.metric_names import ACTION_DELAY, CAPACITY, LAG, OUTBOX, RULES, SOURCE_LAG, SUSPEND
+from jobs.metric_names import ACTION_DELAY, CAPACITY, LAG, OUTBOX, RULES, SOURCE_LAG, SUSPEND, USAGE
+from jobs.usage.tally import UsageTally
 from lambdas.suspend.handler import APPLY_DELAY, MALFORMED, METRIC_OF_OUTCOME, RETURNED, UNKNOWN
 
 OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -19,6 +20,12 @@ def test_every_count_of_the_summary_is_a_metric() -> None:
     assert counts == set(CAPACITY) - {"duplicates"}
 
 
+def test_every_count_of_the_summary_of_the_usage_job_is_a_metric() -> None:
+    # Corrections of closed periods are made by a replay alone, in the place of what it would write anew.
+    counts = set(UsageTally().summary(1.0)) - NO_COUNTS - REMEMBERED_WITHOUT_END - {"closed_period_corrections"}
+    assert counts == set(USAGE) - {"duplicates"}
+
+
 def test_the_metrics_of_the_actuator_are_those_that_it_publishes() -> None:
     assert set(SUSPEND) == {*METRIC_OF_OUTCOME.values(), MALFORMED, UNKNOWN, RETURNED, APPLY_DELAY}
 
@@ -27,6 +34,6 @@ def test_the_metrics_of_the_outbox_are_those_that_it_publishes() -> None:
     assert set(OUTBOX) == {SENT, EXPIRED, REFUSED, "outages", "waiting"}
 
 
-@pytest.mark.parametrize("name", [*CAPACITY, ACTION_DELAY, LAG, *OUTBOX, *RULES, SOURCE_LAG, *SUSPEND])
+@pytest.mark.parametrize("name", [*(CAPACITY | USAGE), ACTION_DELAY, LAG, *OUTBOX, *RULES, SOURCE_LAG, *SUSPEND])
 def test_every_metric_is_in_the_operations_guide(name: str) -> None:
     assert f"| `{name}` |" in OPERATIONS
