@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from jobs.settings.aws import FilePath, KinesisSettings, SqsSettings, StreamName
+from jobs.settings.aws import FilePath, KinesisSettings, RegionName, SqsSettings, StreamName, Url, url_conflicts
 from jobs.settings.durations import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 from jobs.settings.section import Conflict, DurationMs, Flag, Section, Unit, quoted
 from jobs.settings.spot import SpotSettings
