@@ -61,7 +61,8 @@ def synthesized(tmp_path_factory: pytest.TempPathFactory) -> Path:
             archive.writestr("name", name)
     (folder / "firehose-settings.toml").write_text('[usage]\nsink = "firehose"\ndelivery_stream = "rows"\n')
     for name, deployment in DEPLOYMENTS.items():
-        (folder / f"{name}.toml").write_text(f'packages = "{folder}"\n{deployment.replace("{folder}", str(folder))}', encoding="utf-8")
+        text = f'packages = "{folder}"\n{deployment}'.replace("{folder}", str(folder))
+        (folder / f"{name}.toml").write_text(text, encoding="utf-8")
     done = run_infra("-c", SYNTHESIZE, folder, *DEPLOYMENTS)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "", "findings of cdk-nag, or warnings of CDK"
