@@ -76,7 +76,7 @@ bench-spot: $(INSTALLED) ## Measure the Spot job and its actuators: a storm, API
 	$(BIN)/python -m bench.spot
 
 .PHONY: faults-spot
-faults-spot: $(INSTALLED) ## Kill the Spot swap at each of its calls, and count what is left behind
+faults-spot: $(INSTALLED) ## Kill the Spot swap at each of its calls, and apply from outside, and count what is left behind
 	$(BIN)/python -m bench.spot.kills
 
 .PHONY: install

@@ -115,6 +115,28 @@ class Prices:
         """The On-Demand price of an hour; None where the file has none."""
         return self._on_demand.get((region, instance_type, platform))
 
+    def with_on_demand(self, more: Iterable[HourlyPrice]) -> "Prices":
+        """The same, with On-Demand prices for what has none."""
+        found = Prices(self.currency)
+        found._on_demand = {(one.region, one.instance_type, one.platform): one.per_hour for one in more}
+        found._on_demand |= self._on_demand
+        found._covered, found._spot = self._covered, self._spot
+        return found
+
+    def with_spot(self, spot: Iterable[SpotPrice]) -> "Prices":
+        """The same, with these Spot prices in place of its own."""
+        found = Prices(self.currency, spot=spot)
+        found._on_demand, found._covered = self._on_demand, self._covered
+        return found
+
+    def on_demand_of(self, region: str) -> list[HourlyPrice]:
+        """All On-Demand prices of a Region."""
+        return [HourlyPrice(*key, per_hour) for key, per_hour in self._on_demand.items() if key[0] == region]
+
+    def lists(self, *, region: str, instance_type: str) -> bool:
+        """Whether there is an On-Demand price of a type, of any platform."""
+        return any(key[:2] == (region, instance_type) for key in self._on_demand)
+
     def covered(self, *, region: str, instance_type: str, platform: str) -> Decimal | None:
         """The effective price of an hour that a commitment covers; None where the file has none."""
         return self._covered.get((region, instance_type, platform))

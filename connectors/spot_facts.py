@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from connectors.ec2.envelope import MAX_NAME_CHARS, Parser, read_envelope
 from connectors.ec2.events import Event, Ignored, Malformed
 from connectors.ec2.identifiers import INSTANCE_ID, INSTANCE_TYPE, ZONE
-from connectors.ec2.parse import MAX_NAME_CHARS, Kind, Parser, parse_message, read_envelope
+from connectors.ec2.parse import Kind, parse_message
 from connectors.fields import FieldError, Fields
 from connectors.spot_actions import HIGHEST_PLACEMENT_SCORE
 

@@ -58,6 +58,7 @@ class Deployment:
         operator_role_arns: Roles of people who may put messages back into the queues from the dead-letter queues.
         kpus: Parallelism of each job, which is its number of KPUs.
         log_retention_days: How long logs are kept.
+        compute_plan_percent: How much of each Compute Savings Plan is left for the instances of this Region.
         dry_run: The actuators of Spot plan and change nothing.
     """
 
@@ -73,6 +74,7 @@ class Deployment:
     operator_role_arns: tuple[str, ...] = ()
     kpus: dict[Capability, int] = field(default_factory=lambda: dict.fromkeys(Capability, 1))
     log_retention_days: int = 90
+    compute_plan_percent: int = 100
     dry_run: bool = True
 
     @property
@@ -137,6 +139,7 @@ def parse_deployment(document: dict[str, Any]) -> Deployment:
         operator_role_arns=tuple(reading.texts("operator_role_arns", [], _ROLE_ARN)),
         kpus=reading.kpus(),
         log_retention_days=reading.number("log_retention_days", 90, _LONGEST_RETENTION_DAYS),
+        compute_plan_percent=reading.number("compute_plan_percent", 100, 100, least=0),
         dry_run=reading.flag("dry_run", default=True),
     )
     reading.finish()
@@ -182,11 +185,11 @@ class _Reading:
             return None
         return Path(value) if value else None
 
-    def number(self, name: str, default: int, most: int) -> int:
+    def number(self, name: str, default: int, most: int, *, least: int = 1) -> int:
         value = self._left.pop(name, default)
-        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most:
+        if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
             return value
-        self._refuse(name, value, f"a whole number from 1 to {most}")
+        self._refuse(name, value, f"a whole number from {least} to {most}")
         return default
 
     def flag(self, name: str, *, default: bool) -> bool:

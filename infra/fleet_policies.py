@@ -1,7 +1,9 @@
 """What the actuators of Spot may do, function by function. Every call that changes something asks for a tag.
 
 Sources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html,
-https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2autoscaling.html
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2autoscaling.html,
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssavingsplans.html,
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_awspricelist.html
 """
 
 from collections.abc import Sequence
@@ -22,25 +24,24 @@ def look(*, prices: bool) -> list[iam.PolicyStatement]:
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:DescribeAutoScalingInstances",
         "autoscaling:DescribeInstanceRefreshes",
-        "autoscaling:DescribeLifecycleHooks",
-        "autoscaling:DescribeScalingActivities",
-        "ec2:DescribeImages",
+        "cloudformation:DescribeStacks",
+        "cloudformation:ListStacks",
         "ec2:DescribeInstanceAttribute",
         "ec2:DescribeInstanceStatus",
         "ec2:DescribeInstanceTypes",
         "ec2:DescribeInstances",
         "ec2:DescribeLaunchTemplateVersions",
-        "ec2:DescribeLaunchTemplates",
-        "ec2:DescribeSubnets",
         "ec2:DescribeVolumes",
         "elasticloadbalancing:DescribeInstanceHealth",
-        "elasticloadbalancing:DescribeTargetGroups",
         "elasticloadbalancing:DescribeTargetHealth",
     ]
     of_prices = [
+        "ec2:DescribeAvailabilityZones",
         "ec2:DescribeReservedInstances",
         "ec2:DescribeSpotPriceHistory",
+        "ec2:GetSpotPlacementScores",
         "pricing:GetProducts",
+        "savingsplans:DescribeSavingsPlanRates",
         "savingsplans:DescribeSavingsPlans",
     ]
     return [allow([*actions, *(of_prices if prices else [])], ["*"], sid="Look")]

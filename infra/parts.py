@@ -160,6 +160,11 @@ def send(pairs: Sequence[QueuePair], key: kms.IKey) -> list[iam.PolicyStatement]
     ]
 
 
+def refuse(pair: QueuePair) -> list[iam.PolicyStatement]:
+    """What putting a message that can never succeed into its dead-letter queue takes, besides consuming it."""
+    return [allow(["sqs:SendMessage"], [pair.dead_letters.queue_arn])]
+
+
 def alarm(
     scope: Construct,
     name: str,

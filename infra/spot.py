@@ -26,6 +26,7 @@ from infra.parts import (
     function,
     name_senders,
     queue_pair,
+    refuse,
     role,
     send,
     use_key,
@@ -35,6 +36,8 @@ from infra.shared import SharedStack, encrypted_stream
 # One sweep describes all groups in pages; source of the time a swap may take: jobs' and lambdas' settings.
 _FUNCTION_TIMEOUT_S: Final = 60
 _SCAN_TIMEOUT_S: Final = 300
+# The only place where a function may write, and it lives as long as the function.
+_PRICE_CACHE: Final = "/tmp/headroom-on-demand-prices.json"  # noqa: S108 - of Lambda's own
 _SWAP_ACTIONS: Final = (
     "AttachInstances",
     "DetachInstances",
@@ -211,7 +214,7 @@ class SpotStack(cdk.Stack):
         launches = launch(tag, self._deployment.instance_role_arns)
         scan = self._actuator(
             "scan_candidates",
-            [*look(prices=True), *reads_journal, *send([self.creator], key), *tells],
+            [*look(prices=True), *reads_journal, *send([self.creator, self.swapper], key), *tells],
             timeout_s=_SCAN_TIMEOUT_S,
         )
         create = self._actuator(
@@ -222,7 +225,8 @@ class SpotStack(cdk.Stack):
                 end_own_instances(),
                 *keeps_journal,
                 *consume(self.creator, key),
-                *send([self.creator, self.swapper], key),
+                *refuse(self.creator),
+                *send([self.swapper], key),
                 *tells,
             ],
             takes=self.creator,
@@ -236,7 +240,9 @@ class SpotStack(cdk.Stack):
                 end_own_instances(),
                 *keeps_journal,
                 *consume(self.swapper, key),
+                *refuse(self.swapper),
                 *send([self.swapper], key),
+                *tells,
             ],
             takes=self.swapper,
         )
@@ -249,14 +255,16 @@ class SpotStack(cdk.Stack):
                 end_own_instances(),
                 *keeps_journal,
                 *consume(self.actions, key),
-                *send([self.creator, self.swapper], key),
+                *refuse(self.actions),
+                *send([self.swapper], key),
+                *tells,
             ],
             takes=self.actions,
         )
         reap = self._actuator(
             "reap_orphans",
             [
-                *look(prices=False),
+                *look(prices=True),
                 change_groups(tag, _SWAP_ACTIONS),
                 end_own_instances(),
                 *keeps_journal,
@@ -266,8 +274,9 @@ class SpotStack(cdk.Stack):
         )
         operators = self._deployment.operator_role_arns
         name_senders(self.actions.queue, [self.job.role], operators)
-        name_senders(self.creator.queue, [_role(scan), _role(create), _role(replace)], operators)
-        name_senders(self.swapper.queue, [_role(create), _role(swap), _role(replace), _role(reap)], operators)
+        name_senders(self.creator.queue, [_role(scan)], operators)
+        wakers = [_role(each) for each in (scan, create, swap, replace, reap)]
+        name_senders(self.swapper.queue, wakers, operators)
         self._run_every("Scan", scan, minutes=5)
         self._run_every("Reap", reap, minutes=10)
 
@@ -293,6 +302,9 @@ class SpotStack(cdk.Stack):
                 "HEADROOM_EVENTS_STREAM": self.events.stream_name,
                 "HEADROOM_SPOT_CREATOR_QUEUE": self.creator.queue.queue_url,
                 "HEADROOM_INSTANCE_SWAPPER_QUEUE": self.swapper.queue.queue_url,
+                "HEADROOM_PRICE_CACHE": _PRICE_CACHE,
+                "HEADROOM_COMPUTE_PLAN_PERCENT": str(self._deployment.compute_plan_percent),
+                **({"HEADROOM_DEAD_LETTER_QUEUE": takes.dead_letters.queue_url} if takes else {}),
             },
             statements=[*statements, *keep_tags()],
             key=self._key,

@@ -55,7 +55,11 @@ def run(
     keep_in = keep_in.resolve()
     recovery = Recovery(checkpoints, restore_from=restore_from)
     environment = local_environment(
-        parallelism=parallelism, execution_mode=execution_mode, recovery=recovery, cluster=cluster
+        parallelism=parallelism,
+        execution_mode=execution_mode,
+        recovery=recovery,
+        cluster=cluster,
+        slots=settings.kinesis.subtasks,
     )
     live.define(environment, settings, keep_in)
     running = RunningJob(environment, live.JOB_NAME)

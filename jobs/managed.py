@@ -44,12 +44,26 @@ def start(
             return
         if missing := missing_settings(settings):
             raise PropertiesError(missing)
+        environment = managed_environment(ExecutionMode.PROCESS)
+        if problems := beyond_parallelism(settings, environment.streams.get_parallelism()):
+            raise PropertiesError(problems)
     except (PropertiesError, RecordingError) as error:
         # One line each in the application's log, which is where an operator looks.
         sys.exit(str(error))
-    environment = managed_environment(ExecutionMode.PROCESS)
     define(environment, settings)
     environment.streams.execute(name)
+
+
+def beyond_parallelism(settings: Settings, parallelism: int) -> list[str]:
+    """What takes more slots than an application of this parallelism has, as sentences; it would wait for them forever.
+
+    Source: Managed Flink has one slot for each unit of parallelism,
+    https://docs.aws.amazon.com/managed-flink/latest/java/how-scaling.html
+    """
+    subtasks = settings.kinesis.subtasks
+    if subtasks <= parallelism:
+        return []
+    return [f"kinesis.subtasks: {subtasks} is above the application's parallelism, {parallelism}"]
 
 
 def _run_on_recording(ends: Mapping[str, str], settings: Settings, outcomes: OutcomesOfRecording) -> None:

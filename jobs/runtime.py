@@ -64,6 +64,7 @@ def local_environment(
     execution_mode: ExecutionMode,
     recovery: Recovery | None = None,
     cluster: str | None = None,
+    slots: int = 1,
 ) -> Environment:
     """An environment that runs its jobs on a mini-cluster inside a JVM of this process's own.
 
@@ -75,10 +76,11 @@ def local_environment(
         execution_mode: Where Flink runs Python.
         recovery: For jobs that never end; without it a failure ends the job.
         cluster: Host and port of a Flink cluster on this machine, to run there instead.
+        slots: How many subtasks the most parallel operator has, where that is more than the parallelism.
     """
     with _variables(jvm_variables(execution_mode, _scratch().name)):
         configuration = Configuration()
-        options = _local_options(parallelism, execution_mode)
+        options = _local_options(parallelism, execution_mode, max(parallelism, slots))
         if recovery is not None:
             options |= _live_options(recovery)
         if cluster is not None:
@@ -157,10 +159,10 @@ def jvm_variables(execution_mode: ExecutionMode, scratch: str) -> dict[str, str]
     return variables | {"_python_worker_execution_mode": "process", "PYTHONPATH": str(_PROJECT_ROOT)}
 
 
-def _local_options(parallelism: int, execution_mode: ExecutionMode) -> dict[str, str]:
+def _local_options(parallelism: int, execution_mode: ExecutionMode, slots: int) -> dict[str, str]:
     return {
         "parallelism.default": str(parallelism),
-        "taskmanager.numberOfTaskSlots": str(parallelism),
+        "taskmanager.numberOfTaskSlots": str(slots),
         "pipeline.object-reuse": "true",
         "python.execution-mode": execution_mode.value,
         # Rows leave a worker process when a bundle ends, and one call of a replay makes thousands of them.

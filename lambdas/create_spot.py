@@ -11,15 +11,16 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
 from connectors.actions import UnknownActionError
-from connectors.spot_facts import DEFAULT_PLATFORM
 from connectors.swap_messages import CreateSpot, decode
+from lambdas.spot.actuator import Actuator, ForeignError
 from lambdas.spot.amazon import AmazonError, Refusal
+from lambdas.spot.commitment_scan import CommitmentScan
 from lambdas.spot.fleet import Fleet, Group
-from lambdas.spot.invocation import Actuator, ForeignError, actuator, work_off
+from lambdas.spot.invocation import actuator, work_off
 from lambdas.spot.observe import is_managed
-from lambdas.spot.plan import plan_group
-from lambdas.spot.saga import Call
-from lambdas.spot.scan import combined, load_prices, look_for_cover, settings_of, with_images
+from lambdas.spot.plan import free_after, plan_group
+from lambdas.spot.saga_step import Call
+from lambdas.spot.scan import prices_of, with_images
 from lambdas.spot.swap import GroupJournal, PlannedSwap, open_swap
 
 CALLS: Final = frozenset({Call.LAUNCH, Call.END_TWIN})
@@ -87,8 +88,10 @@ def _opened(journal: GroupJournal, planned: PlannedSwap | None, at_ms: int) -> G
 def _planned(made: Actuator, message: CreateSpot, group: Group, journal: GroupJournal) -> PlannedSwap | str:
     """The swap as it is planned now, of the types that the message names; or why there is none."""
     fleet = _fleet(made, message, group)
-    paid, _ = look_for_cover(made.describe)
-    settings = settings_of(made.environment.tag, paid)
+    scan = CommitmentScan(made.describe, made.environment.region, fleet.prices, made.environment.compute_percent)
+    paid, _ = scan.cover()  # the scan has told what could not be asked
+    paid = replace(paid, free=free_after(paid.free, fleet, [journal]))
+    settings = made.settings(paid)
     plan = plan_group(fleet, fleet.groups[0], journal, settings, only=message.original_id)
     for swap in plan.swaps:
         return swap
@@ -100,11 +103,12 @@ def _fleet(made: Actuator, message: CreateSpot, group: Group) -> Fleet:
     at_ms, describe = made.clock_ms(), made.describe
     instances = describe.instances(member.instance_id for member in group.members)
     original = instances.get(message.original_id)
-    platform = original.platform if original else DEFAULT_PLATFORM
     types = set(message.types.split()) | ({original.instance_type} if original else set())
     facts = describe.types(types)
-    prices = describe.spot_prices([platform], at_ms, types, original.zone) if original else []
-    listed = load_prices(made.environment.prices)
+    prices = made.on_demand_prices().listed
+    if original is not None:
+        on_demand, region = made.on_demand_prices(), message.region
+        prices, _ = prices_of(describe, on_demand, region, [original], at_ms, (types, original.zone))
     groups, images = with_images(describe, (group,), made.environment.tag)
     return Fleet(
         account=message.account,
@@ -113,7 +117,7 @@ def _fleet(made: Actuator, message: CreateSpot, group: Group) -> Fleet:
         groups=groups,
         instances=instances,
         types=facts,
-        prices=combined(listed, message.region, facts, [platform], prices) if prices else listed,
+        prices=prices,
         markets=made.store.everything().markets,
         images=images,
     )

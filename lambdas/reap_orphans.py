@@ -5,17 +5,21 @@ good, or was taken out of its group by somebody.
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from aws_lambda_powertools import Logger
-from botocore.exceptions import BotoCoreError, ClientError
 
-from lambdas.spot.amazon import AmazonError, amazon_error
+from lambdas.spot.actuator import Actuator, UndoneError
+from lambdas.spot.amazon import CALL_FAILED, AmazonError, amazon_error
+from lambdas.spot.drive import ALL_CALLS, LAUNCH_CALLS
 from lambdas.spot.fleet import ENDED, Fleet, Instance
-from lambdas.spot.invocation import Actuator, UndoneError, actuator
+from lambdas.spot.invocation import actuator
 from lambdas.spot.orphans import AdoptOrphan, EndOrphan, LeaveOrphan, judge_orphan
 from lambdas.spot.plan import PlanSettings, plan_group
 from lambdas.spot.swap import GroupJournal, PlannedSwap
+
+CALLS: Final = ALL_CALLS - LAUNCH_CALLS
+"""What this actuator does: it launches nothing, and leaves that to `swap_instance` where it meets it."""
 
 logger = Logger(service="reap-orphans")
 
@@ -42,10 +46,11 @@ def reap(made: Actuator) -> dict[str, int]:
     if not orphans:
         return counts
     remembered = made.store.everything()
-    fleet = made.scan(remembered.markets).fleet
+    scanned = made.scan(remembered.markets)
+    fleet, settings = scanned.fleet, made.settings(scanned.cover)
     for instance in orphans:
         journal = remembered.groups.get(instance.launched_for or "")
-        judged = judge_orphan(instance, fleet, journal, _planned(made, fleet, instance, journal))
+        judged = judge_orphan(instance, fleet, journal, _planned(settings, fleet, instance, journal))
         try:
             done = _carry_out(made, instance, judged)
         except (AmazonError, UndoneError) as error:
@@ -62,16 +67,18 @@ def _orphans(made: Actuator) -> list[Instance]:
         launched = [one for one in made.describe.launched_instances().values() if one.state not in ENDED]
         # The tag of a group outlives the membership, so Auto Scaling itself is asked.
         grouped = made.describe.grouped(one.instance_id for one in launched)
-    except (ClientError, BotoCoreError) as error:
+    except CALL_FAILED as error:
         raise amazon_error(error, "describe") from error
     return [one for one in launched if one.instance_id not in grouped and one.launched_for]
 
 
-def _planned(made: Actuator, fleet: Fleet, instance: Instance, journal: GroupJournal | None) -> tuple[PlannedSwap, ...]:
+def _planned(
+    settings: PlanSettings, fleet: Fleet, instance: Instance, journal: GroupJournal | None
+) -> tuple[PlannedSwap, ...]:
     group = next((one for one in fleet.groups if one.name == instance.launched_for), None)
     if group is None:
         return ()
-    return plan_group(fleet, group, journal or GroupJournal(group.name), PlanSettings(tag=made.environment.tag)).swaps
+    return plan_group(fleet, group, journal or GroupJournal(group.name), settings).swaps
 
 
 def _carry_out(made: Actuator, instance: Instance, judged: LeaveOrphan | AdoptOrphan | EndOrphan) -> str:
@@ -86,13 +93,16 @@ def _carry_out(made: Actuator, instance: Instance, judged: LeaveOrphan | AdoptOr
     if isinstance(judged, AdoptOrphan):
         made.report(
             made.driver().drive(
-                instance.launched_for or "", change=lambda read: _adopted(read, judged), before_wait=made.wake
+                instance.launched_for or "",
+                change=lambda read: _adopted(read, judged),
+                may=CALLS,
+                before_wait=made.wake,
             )
         )
     else:
         try:
             made.act.end(instance.instance_id)
-        except (ClientError, BotoCoreError) as error:
+        except CALL_FAILED as error:
             raise amazon_error(error, "end_orphan") from error
     return done
 

@@ -4,27 +4,27 @@ Takes the actions of the spot job. They tell of every Spot Instance in the accou
 not ours to touch: what is true of an instance is asked of EC2 and Auto Scaling, and never taken from a message.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
-from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.actions import MalformedActionError, UnknownActionError
-from connectors.prices import Prices
 from connectors.spot_actions import FallBack, ReplaceInstance, ReturnToSpot, SpotAction, decode
-from connectors.spot_facts import DEFAULT_PLATFORM, Purchase
+from connectors.spot_facts import Purchase
+from lambdas.spot.actuator import Actuator
 from lambdas.spot.amazon import AmazonError, Refusal
 from lambdas.spot.fleet import ASG_TAG, ENDED, Fleet, Group, Instance, Market, Pool
-from lambdas.spot.invocation import Actuator, actuator, work_off
+from lambdas.spot.invocation import actuator, work_off
 from lambdas.spot.observe import is_managed
-from lambdas.spot.plan import Kept, PlanSettings, plan_replacement
-from lambdas.spot.scan import combined, load_prices
+from lambdas.spot.plan import Kept, PlanSettings
+from lambdas.spot.replacement import plan_replacement
+from lambdas.spot.scan import prices_of
 from lambdas.spot.swap import GroupJournal, Phase, PlannedSwap, Purpose, open_swap
 
+_ANY_AGE_MS = 10 * 365 * 86_400_000
 _OUTSIDE = frozenset({Phase.LAUNCHING, Phase.WARMING, Phase.ATTACHING})
 
 logger = Logger(service="replace-interrupted")
@@ -147,28 +147,21 @@ class Batch:
         at_ms, environment = made.clock_ms(), made.environment
         managed = [group for group in self._groups.values() if is_managed(group, environment.tag)]
         instances = made.describe.instances(member.instance_id for group in managed for member in group.members)
-        types = made.types()
-        platforms = sorted({one.platform for one in instances.values()} | {DEFAULT_PLATFORM})
-        listed = load_prices(environment.prices)
+        # There is no time to ask for what is known, however old.
+        on_demand = made.on_demand_prices(fresh_ms=_ANY_AGE_MS)
+        prices, notes = prices_of(made.describe, on_demand, environment.region, instances.values(), at_ms)
+        for note in notes:
+            made.logger.warning("prices", note=note)
         return Fleet(
             account=environment.account or "",
             region=environment.region,
             at_ms=at_ms,
             groups=tuple(managed),
             instances=instances,
-            types=types,
-            prices=self._prices(listed, types, platforms, at_ms),
+            types=made.types(),
+            prices=prices,
             markets=made.store.everything().markets,
         )
-
-    def _prices(self, listed: Prices, types: Iterable[str], platforms: list[str], at_ms: int) -> Prices:
-        try:
-            spot = self.made.describe.spot_prices(platforms, at_ms)
-        except (ClientError, BotoCoreError) as error:
-            # Without Spot prices there is still On-Demand capacity, and no time to ask again.
-            self.made.logger.warning("no_spot_prices", error=str(error))
-            return listed
-        return combined(listed, self.made.environment.region, types, platforms, spot)
 
     def _skip(self, action: SpotAction, reason: str) -> None:
         self.made.count("ActionsSkipped")

@@ -5,7 +5,7 @@ Called on a schedule. It also tells the spot job what no event of EC2 says, and 
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from aws_lambda_powertools import Logger
@@ -15,18 +15,21 @@ from connectors.spot_facts import (
     DescribedInstance,
     Facts,
     PoolHealth,
+    PoolScore,
     PoolsHealth,
     Purchase,
     describe_instances,
     facts_id,
 )
 from connectors.swap_messages import MAX_TYPES, CreateSpot, encode
+from lambdas.spot.actuator import Actuator
+from lambdas.spot.amazon import CALL_FAILED, amazon_error
 from lambdas.spot.commitments import Cover
 from lambdas.spot.fleet import ASG_TAG, Fleet
-from lambdas.spot.invocation import Actuator, actuator
+from lambdas.spot.invocation import actuator
+from lambdas.spot.placement import pool_scores, score_facts, score_questions
 from lambdas.spot.plan import GroupPlan, plan_fleet
-from lambdas.spot.saga import Wait
-from lambdas.spot.scan import settings_of
+from lambdas.spot.saga_step import Wait
 from lambdas.spot.swap import GroupJournal, PlannedSwap
 
 VALID_MS: Final = 30 * 60_000
@@ -62,7 +65,7 @@ def scan(made: Actuator) -> dict[str, int]:
     scanned = made.scan(remembered.markets)
     for note in scanned.notes:
         made.logger.warning("scan_note", note=note)
-    plans = plan_fleet(scanned.fleet, remembered.groups, settings_of(environment.tag, scanned.cover))
+    plans = plan_fleet(scanned.fleet, remembered.groups, made.settings(scanned.cover))
     _log(made, plans)
     swaps = [swap for plan in plans for swap in plan.swaps]
     lost = [one for one in remembered.groups.values() if _is_lost(one, scanned.fleet.at_ms)]
@@ -71,10 +74,24 @@ def scan(made: Actuator) -> dict[str, int]:
         for journal in lost:
             made.wake(journal, Wait(0, "a lost message"))
         made.tell(facts_of(scanned.fleet, scanned.cover))
+        if environment.events_stream:
+            made.tell(score_facts(scanned.fleet, scores_of(made, scanned.fleet)))
     counts = {"groups": len(plans), "instances": len(scanned.fleet.instances), "swaps": len(swaps), "woken": len(lost)}
     for name, count in counts.items():
         made.count(f"Scan{name.title()}", count)
     return counts
+
+
+def scores_of(made: Actuator, fleet: Fleet) -> Iterator[PoolScore]:
+    """The placement scores of pools, as far as EC2 gives them; without them only a person brings a pool back."""
+    try:
+        questions = score_questions(fleet)
+        names = made.zone_names() if questions else {}
+        for question in questions:
+            answered = made.describe.market.zone_scores(question.types, question.capacity, fleet.region)
+            yield from pool_scores(question, answered, names)
+    except CALL_FAILED as error:
+        made.logger.warning("no_placement_scores", reason=str(amazon_error(error, "scores")))
 
 
 def facts_of(fleet: Fleet, paid: Cover) -> Iterable[Facts]:

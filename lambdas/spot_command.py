@@ -12,19 +12,18 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import boto3
 import click
-from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.prices import Prices, PricesError
 from lambdas.spot.act import Act
-from lambdas.spot.amazon import AmazonError, Clients, amazon_error, connect
+from lambdas.spot.amazon import CALL_FAILED, AmazonError, Clients, amazon_error, connect
 from lambdas.spot.describe import Describe
 from lambdas.spot.drive import Driver
-from lambdas.spot.fleet import Fleet
 from lambdas.spot.group_policy import DEFAULT_TAG
 from lambdas.spot.journal import JournalCorruptError, JournalStore, Remembered
 from lambdas.spot.plan import GroupPlan, plan_fleet
 from lambdas.spot.plan_text import lines_of, to_json
-from lambdas.spot.saga import SagaSettings
+from lambdas.spot.price_list import OnDemandPrices
+from lambdas.spot.saga_step import SagaSettings
 from lambdas.spot.scan import Scanned, load_prices, scan_fleet, settings_of
 from lambdas.spot.snapshot import SnapshotError, read_snapshot
 from lambdas.spot.swap import Outcome, PlannedSwap
@@ -44,7 +43,16 @@ def _shared(command: _Command) -> _Command:
             metavar="FILE",
             envvar="HEADROOM_PRICES",
             type=click.Path(path_type=Path),
-            help="On-Demand prices, and Spot prices for when EC2 gives none; docs/spot.md has the format.",
+            help="Prices that go before those of AWS; docs/spot.md has the format.",
+        ),
+        click.option(
+            "--compute-plan-percent",
+            "compute_percent",
+            type=click.IntRange(0, 100),
+            default=100,
+            show_default=True,
+            envvar="HEADROOM_COMPUTE_PLAN_PERCENT",
+            help="How much of each Compute Savings Plan Fargate, Lambda and other Regions leave.",
         ),
         click.option(
             "--tag",
@@ -76,7 +84,13 @@ def _shared(command: _Command) -> _Command:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def plan(
-    prices_file: Path | None, tag: str, only: str | None, table: str | None, snapshot_file: Path | None, as_json: bool
+    prices_file: Path | None,
+    compute_percent: int,
+    tag: str,
+    only: str | None,
+    table: str | None,
+    snapshot_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Tell which instances would be swapped, for what, why, and what that saves. Changes nothing.
 
@@ -85,7 +99,7 @@ def plan(
     \b
     Examples:
       headroom spot plan --snapshot examples/spot-fleet.json --prices examples/spot-prices.json
-      headroom spot plan --prices prices.json --table headroom-swaps
+      headroom spot plan --table headroom-swaps
       headroom spot plan --prices prices.json --json > plan.json
 
     \b
@@ -93,18 +107,26 @@ def plan(
     """  # noqa: D301 - click looks for the character that the escape stands for
     listed = _prices(prices_file)
     if snapshot_file is None:
-        scanned, remembered, _ = _look(listed, tag, table)
+        scanned, remembered, _ = _look(listed, tag, table, compute_percent)
     else:
-        scanned, remembered = Scanned(_snapshot(snapshot_file, listed, tag)), Remembered()
+        scanned, remembered = _snapshot(snapshot_file, listed, tag, compute_percent), Remembered()
     plans = _plans(scanned, remembered, tag, only)
-    click.echo(to_json(plans) if as_json else "\n".join(lines_of(plans)))
+    click.echo(to_json(plans, scanned.cover.told) if as_json else "\n".join(lines_of(plans, scanned.cover.told)))
 
 
 @click.command()
 @_shared
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Stop after the plan.")
-def apply(prices_file: Path | None, tag: str, only: str | None, table: str | None, yes: bool, dry_run: bool) -> None:
+def apply(
+    prices_file: Path | None,
+    compute_percent: int,
+    tag: str,
+    only: str | None,
+    table: str | None,
+    yes: bool,
+    dry_run: bool,
+) -> None:
     """Swap what `headroom spot plan` tells, from here, and wait until it is done.
 
     Every step is written to the journal first. Interrupted at any moment, the next run or the actuators finish or undo
@@ -112,8 +134,8 @@ def apply(prices_file: Path | None, tag: str, only: str | None, table: str | Non
 
     \b
     Examples:
-      headroom spot apply --prices prices.json --table headroom-swaps --dry-run
-      headroom spot apply --prices prices.json --table headroom-swaps --group web
+      headroom spot apply --table headroom-swaps --dry-run
+      headroom spot apply --table headroom-swaps --group web
 
     \b
     Exit status: 0 every swap is done or was not needed any more, 1 one was undone or AWS did not answer, 2 the command
@@ -121,9 +143,9 @@ def apply(prices_file: Path | None, tag: str, only: str | None, table: str | Non
     """  # noqa: D301 - click looks for the character that the escape stands for
     if not table:
         _refuse("--table names no journal; without one nothing is changed")
-    scanned, remembered, clients = _look(_prices(prices_file), tag, table)
+    scanned, remembered, clients = _look(_prices(prices_file), tag, table, compute_percent)
     plans = _plans(scanned, remembered, tag, only)
-    click.echo("\n".join(lines_of(plans)))
+    click.echo("\n".join(lines_of(plans, scanned.cover.told)))
     begun = [name for name, journal in remembered.groups.items() if journal.is_open and only in (None, name)]
     for name in begun:
         click.echo(f"{name}: swaps are under way, and will be finished")
@@ -169,16 +191,16 @@ def _prices(path: Path | None) -> Prices:
         _refuse(f"{path}: {error}")
 
 
-def _snapshot(path: Path, listed: Prices, tag: str) -> Fleet:
+def _snapshot(path: Path, listed: Prices, tag: str, compute_percent: int) -> Scanned:
     try:
-        return read_snapshot(path, listed, tag)
+        return read_snapshot(path, listed, tag, compute_percent)
     except OSError as error:
         _refuse(f"{path}: {error.strerror or error}")
     except SnapshotError as error:
         _refuse(f"{path}: {error}")
 
 
-def _look(listed: Prices, tag: str, table: str | None) -> tuple[Scanned, Remembered, Clients]:
+def _look(listed: Prices, tag: str, table: str | None, compute_percent: int) -> tuple[Scanned, Remembered, Clients]:
     region = os.environ.get("AWS_REGION") or boto3.session.Session().region_name
     if not region:
         _refuse("no Region: set AWS_REGION, or plan for a file with --snapshot")
@@ -189,16 +211,24 @@ def _look(listed: Prices, tag: str, table: str | None) -> tuple[Scanned, Remembe
         remembered = JournalStore(clients.dynamodb, table).everything() if table else Remembered()
         click.echo(f"Looking at the groups of {account} in {region} ...", err=True)
         scanned = scan_fleet(
-            Describe(clients), account=account, region=region, at_ms=_now_ms(), tag=tag, listed=listed,
-            markets=remembered.markets,
+            Describe(clients), account=account, region=region, at_ms=_now_ms(), tag=tag,
+            on_demand=OnDemandPrices(listed, _cache_directory() / f"on-demand-prices-{region}.json"),
+            compute_percent=compute_percent, markets=remembered.markets,
         )  # fmt: skip
-    except (ClientError, BotoCoreError) as error:
+    except CALL_FAILED as error:
         _refuse(str(amazon_error(error, "AWS")), _EXIT_FAILED)
     except (AmazonError, JournalCorruptError) as error:
         _refuse(str(error), _EXIT_FAILED)
     for note in scanned.notes:
         click.echo(f"headroom: {note}", err=True)
     return scanned, remembered, clients
+
+
+def _cache_directory() -> Path:
+    """As the other commands have it: HEADROOM_CACHE_DIR, else below the user's cache directory."""
+    if named := os.environ.get("HEADROOM_CACHE_DIR"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headroom"
 
 
 def _plans(scanned: Scanned, remembered: Remembered, tag: str, only: str | None) -> list[GroupPlan]:

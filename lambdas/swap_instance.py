@@ -11,7 +11,8 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 
 from connectors.actions import UnknownActionError
 from connectors.swap_messages import SwapInstance, decode
-from lambdas.spot.invocation import Actuator, actuator, work_off
+from lambdas.spot.actuator import Actuator
+from lambdas.spot.invocation import actuator, work_off
 
 logger = Logger(service="swap-instance")
 

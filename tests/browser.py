@@ -2,14 +2,18 @@
 
 import base64
 import json
+import os
 import shutil
 import subprocess
 import tempfile
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -19,6 +23,7 @@ _QUIET = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 )  # fmt: skip
+_LEAST_TARGET_PX = 24
 _TAB = "\ue004"
 
 
@@ -68,6 +73,40 @@ class Browser:
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         return _post(f"{self._session}/{path}", body)
+
+
+def axe_core() -> str | None:
+    """The script of axe-core: that of a newer release where one is named, else that of the installed package."""
+    named = os.environ.get("AXE_CORE_JS")
+    spec = find_spec("axe_core_python")
+    path = named or (Path(spec.origin).parent / "axe.min.js" if spec and spec.origin else None)
+    return None if path is None else Path(path).read_text(encoding="utf-8")
+
+
+def assert_fits_and_is_accessible(window: Browser, page: Path, *, width: int, dark: bool) -> None:
+    """A page scrolls in one direction only, is as dark as is asked for, and breaks no rule of axe-core."""
+    script = axe_core()
+    if script is None:
+        pytest.skip("needs axe-core (the development dependencies, or AXE_CORE_JS)")
+    window.look(width=width, dark=dark)
+    window.open(page)
+    assert window.run("return document.documentElement.scrollWidth") <= width
+    background = window.run("return getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(255, 255, 255)") != dark
+    window.run(f"{script}; window.axe = axe;")
+    found = window.run_async(
+        "const done = arguments[arguments.length - 1];"
+        "axe.run().then(({violations, passes}) => done({"
+        "broken: violations.map(({id, nodes}) => [id, nodes.map(node => node.html)]), kept: passes.length}))"
+    )
+    assert found["broken"] == []
+    assert found["kept"] > 15
+    # WCAG 2.2, success criterion 2.5.8, which the installed release of axe-core does not know.
+    heights = window.run(
+        "return [...document.querySelectorAll('summary, input, button, a:not(.skip)')]"
+        ".filter(at => at.checkVisibility()).map(at => at.getBoundingClientRect().height)"
+    )
+    assert all(height >= _LEAST_TARGET_PX for height in heights)
 
 
 @contextmanager

@@ -28,14 +28,16 @@ from moto.sqs.models import sqs_backends
 from connectors.prices import HourlyPrice, write_prices
 from connectors.spot_facts import Purchase
 from lambdas.spot.act import Act
+from lambdas.spot.actuator import Actuator
 from lambdas.spot.amazon import Clients, connect
 from lambdas.spot.describe import Describe
-from lambdas.spot.drive import ALL_CALLS, CLAIM_MS, Driven, Driver
+from lambdas.spot.drive import ALL_CALLS, Driver
+from lambdas.spot.driven import Driven
 from lambdas.spot.environment import Environment
 from lambdas.spot.fleet import SWAP_TAG, TemplateVersion
-from lambdas.spot.invocation import Actuator
 from lambdas.spot.journal import JournalStore
-from lambdas.spot.saga import Call, SagaSettings
+from lambdas.spot.saga_step import Call, SagaSettings
+from lambdas.spot.steps import CLAIM_MS
 from lambdas.spot.swap import GroupJournal, LaunchOption, PlannedSwap, Purpose, open_swap
 
 ACCOUNT, REGION, ZONE = "123456789012", "eu-west-1", "eu-west-1a"
@@ -54,13 +56,16 @@ class Fault(StrEnum):
     LOST_ANSWER = "answer lost"
     THROTTLED = "Throttling"
     DENIED = "AccessDenied"
+    UNAUTHORIZED = "UnauthorizedOperation"
     NO_CAPACITY = "InsufficientInstanceCapacity"
     QUOTA = "MaxSpotInstanceCountExceeded"
 
 
+_REHEARSED = ("RunInstances", "TerminateInstances")
 _ERRORS = {
     Fault.THROTTLED: (400, "Throttling", "Rate exceeded"),
     Fault.DENIED: (403, "AccessDenied", "You are not authorized to perform this operation."),
+    Fault.UNAUTHORIZED: (403, "UnauthorizedOperation", "You are not authorized to perform this operation."),
     Fault.NO_CAPACITY: (500, "InsufficientInstanceCapacity", "There is no Spot capacity available."),
     Fault.QUOTA: (400, "MaxSpotInstanceCountExceeded", "Max spot instance count exceeded"),
     Fault.LOST_ANSWER: (503, "ServiceUnavailable", "The answer was lost."),
@@ -81,12 +86,15 @@ class Cloud:
 
     Attributes:
         calls: every call since the last reset, by service and operation.
-        fault_at: what goes wrong at which call, counted from 0; once, unless `lasting`.
+        fault_at: what goes wrong at which call, counted from 0; `once` and `lasting`: at which operation.
         refreshing: groups with an instance refresh.
         unhealthy: instances that load balancers do not send work.
         no_checks: instances that have not passed their status checks.
         spot_price: what every pool costs; None for moto's own idea of it.
         reserved: Reserved Instances, as EC2 has them.
+        savings_plans: Savings Plans, and `plan_rates` their rates, as AWS has them.
+        scores: placement scores, as EC2 has them.
+        products: products of the Price List.
         types: the types that a scan looks at.
         watch: called after each call that may have changed something.
     """
@@ -95,6 +103,7 @@ class Cloud:
         self.now_ms = START_MS
         self.calls: list[tuple[str, str]] = []
         self.fault_at: dict[int, Fault] = {}
+        self.once: dict[str, Fault] = {}
         self.lasting: dict[str, Fault] = {}
         self.refreshing: set[str] = set()
         self.unhealthy: set[str] = set()
@@ -102,6 +111,10 @@ class Cloud:
         self.watch: Callable[[], None] | None = None
         self.spot_price: str | None = "0.0300"
         self.reserved: list[dict[str, Any]] = []
+        self.savings_plans: list[dict[str, Any]] = []
+        self.plan_rates: list[dict[str, Any]] = []
+        self.scores: list[dict[str, Any]] = []
+        self.products: list[str] = []
         self.types = ("m5.large", "m5a.large", "m5.xlarge", "t3.large", "m6g.large")
         self._pending: Fault | None = None
         self._launched: dict[str, tuple[str, dict[str, Any]]] = {}
@@ -127,8 +140,9 @@ class Cloud:
         if self._quiet:
             return None
         name = model.name
-        self._pending = self.fault_at.pop(len(self.calls), None) or self.lasting.get(name)
-        self.calls.append((model.service_model.service_name, name))
+        rehearsed = str((params.get("body") or {}).get("DryRun", "")).lower() == "true" if name in _REHEARSED else False
+        self._pending = self.fault_at.pop(len(self.calls), None) or self.once.pop(name, None) or self.lasting.get(name)
+        self.calls.append((model.service_model.service_name, f"{name} rehearsed" if rehearsed else name))
         fault = self._pending
         if fault is Fault.KILLED_BEFORE:
             raise KilledError(name)
@@ -144,8 +158,9 @@ class Cloud:
         if name == "DescribeInstanceRefreshes":
             group = body["AutoScalingGroupName"]
             return _answer({"InstanceRefreshes": [{"Status": "InProgress"}] if group in self.refreshing else []})
-        if name == "DescribeReservedInstances":
-            return _answer({"ReservedInstances": self.reserved})
+        if name in (lists := self._lists()):
+            member, elements = lists[name]
+            return _answer({member: elements})
         if name == "DescribeSpotPriceHistory" and self.spot_price is not None:
             return _answer({"SpotPriceHistory": self._prices(body)})
         if name == "RunInstances":
@@ -157,6 +172,15 @@ class Cloud:
                 return _answer({"Error": {"Code": "IdempotentParameterMismatch", "Message": "other parameters"}}, 400)
             return _answer({"Instances": [{"InstanceId": known[0]}]})
         return None
+
+    def _lists(self) -> dict[str, tuple[str, list[Any]]]:
+        return {
+            "DescribeReservedInstances": ("ReservedInstances", self.reserved),
+            "DescribeSavingsPlans": ("savingsPlans", self.savings_plans),
+            "DescribeSavingsPlanRates": ("searchResults", self.plan_rates),
+            "GetSpotPlacementScores": ("SpotPlacementScores", self.scores),
+            "GetProducts": ("PriceList", self.products),
+        }
 
     def _prices(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         return [
@@ -308,7 +332,7 @@ class Cloud:
         members = {one for name in groups for one in self.members(name)}
         return [one for one in self.launched() if one not in members]
 
-    def actuator(self, tmp_path: Path, *, dry_run: bool = False) -> Actuator:
+    def actuator(self, tmp_path: Path, *, dry_run: bool = False, events_stream: str | None = None) -> Actuator:
         """What each actuator is made of, with queues of its own."""
         prices = tmp_path / "prices.json"
         prices.write_bytes(
@@ -328,7 +352,7 @@ class Cloud:
             dead_letter_queue=urls["dead"],
             tag=TAG,
             prices=prices,
-            events_stream=None,
+            events_stream=events_stream,
             dry_run=dry_run,
             account=ACCOUNT,
             region=REGION,

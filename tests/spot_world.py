@@ -25,7 +25,8 @@ from lambdas.spot.fleet import (
     TemplateVersion,
 )
 from lambdas.spot.journal import JournalConflictError
-from lambdas.spot.saga import Call, Intent, Observed
+from lambdas.spot.observed import Observed
+from lambdas.spot.saga_step import Call, Intent
 from lambdas.spot.swap import GroupJournal
 
 START_S, CHECKS_S, JOIN_S, NOTICE_S, DRAIN_S, WARNING_S = 40, 120, 20, 60, 90, 120

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from bench.spot import kills, scan_calls, storm, week
+from bench.spot import apply_kills, kills, scan_calls, storm, week
 
 Figures = Mapping[str, Mapping[str, str | int | float]]
 """Figures by the name of a row and of a column."""
@@ -20,7 +20,8 @@ MEASUREMENTS: Final[dict[str, tuple[str, Callable[[], Figures]]]] = {
     "storm": ("200 interruption warnings in 10 s, from PutRecord to the message in the queue", storm.measure),
     "scan": ("AWS API calls of a scan of 140 groups and 1,400 instances", scan_calls.measure),
     "kills": ("the swap killed, refused and throttled at each of its calls", kills.measure),
-    "week": ("a simulated week of 140 groups (most of an hour)", week.measure),
+    "apply": ("headroom spot apply killed from outside at random moments", apply_kills.measure),
+    "week": ("a simulated week of 140 groups (ten minutes to an hour)", week.measure),
 }
 
 _WRITTEN: Final = Path(__file__).resolve().parents[2] / ".bench" / "spot.json"

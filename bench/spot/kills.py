@@ -10,6 +10,7 @@ from typing import Final
 
 import click
 
+from bench.spot import apply_kills
 from tests.lambdas.test_spot_saga_kills import MOST_CALLS, Ran, run
 from tests.spot_cloud import Fault
 
@@ -50,5 +51,5 @@ def _runs(fault: Fault) -> list[Ran]:
 
 
 if __name__ == "__main__":
-    for name, counts in measure().items():
+    for name, counts in {**measure(), **apply_kills.measure()}.items():
         click.echo(f"{name:<16} {'  '.join(f'{what} {count}' for what, count in counts.items())}")

@@ -58,7 +58,7 @@ def _each(aws: Cloud) -> int:
             (instance,) = describe.instances([member.instance_id]).values()
             describe.passed_checks([member.instance_id])
             describe.is_guarded(member.instance_id)
-            describe.spot_prices([instance.platform], aws.now_ms, [instance.instance_type], instance.zone)
+            describe.market.spot_prices([instance.platform], aws.now_ms, [instance.instance_type], instance.zone)
     return len(aws.calls) * GROUPS // COUNTED
 
 

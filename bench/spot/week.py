@@ -16,10 +16,13 @@ from connectors.prices import HourlyPrice, Prices, SpotPrice
 from connectors.spot_facts import DEFAULT_PLATFORM, Purchase
 from lambdas.replace_interrupted import with_replacement
 from lambdas.spot.amazon import AmazonError
-from lambdas.spot.drive import CLAIM_MS, Driven, Driver
+from lambdas.spot.drive import Driver
+from lambdas.spot.driven import Driven
 from lambdas.spot.fleet import Fleet, Market, Pool, TypeFacts
-from lambdas.spot.plan import Kept, PlanSettings, plan_group, plan_replacement
-from lambdas.spot.saga import SagaSettings
+from lambdas.spot.plan import Kept, PlanSettings, plan_group
+from lambdas.spot.replacement import plan_replacement
+from lambdas.spot.saga_step import SagaSettings
+from lambdas.spot.steps import CLAIM_MS
 from lambdas.spot.swap import GroupJournal, Outcome, PlannedSwap, open_swap
 from tests.spot_world import Asked, KilledError, Machine, When, World
 

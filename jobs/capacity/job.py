@@ -11,7 +11,7 @@ from jobs.capacity.decoded_stream import DecodedStream
 from jobs.capacity.live_rules import VERSIONS_STATE, DecideByArrivingRules
 from jobs.capacity.operators import OUTCOME_TYPE, Decide
 from jobs.capacity.outcomes import OutcomeKind
-from jobs.capacity.rules import Timeline, lowest_warn_wcu, read_rules
+from jobs.capacity.rules import Timeline, near_limit_condition, read_rules
 from jobs.runtime import Environment
 from jobs.settings import Settings
 
@@ -55,7 +55,8 @@ def sql(file: str, settings: Settings) -> str:
         step_ms=window.step_ms,
         step_s=_seconds(window.step_ms),
         size_s=_seconds(window.size_ms),
-        lowest_warn_wcu=lowest_warn_wcu(settings),
+        total_is_near_limit=near_limit_condition(settings, "consumed_wcu"),
+        sum_is_near_limit=near_limit_condition(settings, "SUM(wcu)"),
     )
 
 

@@ -1,4 +1,4 @@
-"""The result that a replay left in a directory, read back. I/O."""
+"""The result that a replay left in a directory, or what a live run has kept in one, read back. I/O."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -9,6 +9,7 @@ from typing import Any
 
 from connectors.recordings.files import RecordingError, RecordingFile, find_recordings
 from jobs.capacity.result_files import SETTINGS_FILE
+from jobs.capacity.rules import RulesError, Timeline, read_rules
 from jobs.results import SUMMARY_FILE
 from jobs.settings import Settings, SettingsError, load_settings
 
@@ -19,20 +20,30 @@ class KeptResultError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class KeptResult:
-    """The result of a replay.
+    """The result of a replay, or what a live run has kept.
 
     Attributes:
         actions: All actions, sent or in shadow, in the order of their times.
+        rules: Which rules were in force when.
+        rules_problem: Why that is not known, so that `rules` has only those of the settings.
     """
 
     directory: Path
     settings: Settings
     summary: dict[str, Any]
     actions: Sequence[dict[str, Any]]
+    rules: Timeline
+    rules_problem: str | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is what a live run has kept, which has no summary."""
+        return not self.summary
 
     def lines(self, name: str, most: int | None = None) -> Iterator[dict[str, Any]]:
         """The lines of one of its files, in order, or the first of them."""
-        yield from islice(_lines(self.directory / name), most)
+        if (self.directory / name).exists():
+            yield from islice(_lines(self.directory / name), most)
 
     def recording(self, given: Sequence[Path] = ()) -> list[RecordingFile]:
         """The files that the result is of.
@@ -89,7 +100,43 @@ def open_result(directory: Path) -> KeptResult:
     if not isinstance(summary, dict):
         message = f"{directory}: not the result of a replay: {SUMMARY_FILE} is no object"
         raise KeptResultError(message)
-    return KeptResult(directory, settings, summary, lines)
+    return KeptResult(directory, settings, summary, lines, *_rules(settings))
+
+
+def is_of_live_run(directory: Path) -> bool:
+    """Whether a directory holds what a live run keeps, which is no result of a replay."""
+    kept = any((directory / name).exists() for name in ("actions.jsonl", "shadow.jsonl"))
+    return kept and not (directory / SUMMARY_FILE).exists()
+
+
+def open_live(directory: Path, settings: Settings) -> KeptResult:
+    """What a live run has kept so far.
+
+    Args:
+        directory: Its `--out`.
+        settings: Those that it runs with, which are not in the directory.
+
+    Raises:
+        KeptResultError: It cannot be read.
+    """
+    actions: dict[str, dict[str, Any]] = {}
+    try:
+        for name in ("actions.jsonl", "shadow.jsonl"):
+            if (directory / name).exists():
+                # After a failure lines are there twice.
+                actions |= {line["action_id"]: line for line in _lines(directory / name)}
+    except OSError as error:
+        message = f"{error.filename or directory}: {error.strerror or error}"
+        raise KeptResultError(message) from error
+    in_order = sorted(actions.values(), key=lambda action: action["issued_at_ms"])
+    return KeptResult(directory, settings, {}, in_order, *_rules(settings))
+
+
+def _rules(settings: Settings) -> tuple[Timeline, str | None]:
+    try:
+        return Timeline(settings, read_rules(settings)), None
+    except RulesError as error:
+        return Timeline(settings, []), error.problems[0]
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

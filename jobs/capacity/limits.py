@@ -60,20 +60,29 @@ class Limits:
     @property
     def lowest_warn_wcu(self) -> int:
         """The capacity below which no key of any table is near its limit."""
-        warn_wcus = (limit.warn_wcu for limit in self._all())
-        return min(warn_wcu for warn_wcu in warn_wcus if warn_wcu is not None)
+        lowest = (self._default.warn_wcu, *self.lowest_warn_wcu_by_table.values())
+        return min(warn_wcu for warn_wcu in lowest if warn_wcu is not None)
 
-    def _all(self) -> Iterable[Limit]:
-        yield self._default
-        for table in self._tables.values():
-            yield table.otherwise
-            yield from (limit for _, limit in table.patterns)
+    @property
+    def default_warn_wcu(self) -> int | None:
+        """The capacity below which no key is near its limit, in tables without a rule."""
+        return self._default.warn_wcu
+
+    @property
+    def lowest_warn_wcu_by_table(self) -> dict[str, int | None]:
+        """The same for each table with a rule; None where all of its keys are exempt."""
+        return {name: _lowest_warn_wcu(table) for name, table in self._tables.items()}
 
     def _find(self, table: str, partition_key: str) -> Limit:
         limits = self._tables.get(table)
         if limits is None:
             return self._default
         return next((limit for pattern, limit in limits.patterns if pattern.match(partition_key)), limits.otherwise)
+
+
+def _lowest_warn_wcu(table: _TableLimits) -> int | None:
+    limits = (table.otherwise, *(limit for _, limit in table.patterns))
+    return min((limit.warn_wcu for limit in limits if limit.warn_wcu is not None), default=None)
 
 
 def _tables(settings: LimitsSettings, default: Limit) -> dict[str, _TableLimits]:

@@ -77,7 +77,7 @@ def changes_table(
     config = kinesis_config(kinesis, settings.window.out_of_orderness_ms, time_ns() // 1_000_000)
     ends = environment.streams, environment.tables, config, read_records, columns
     if kinesis.reader is KinesisReader.PYTHON:
-        return kinesis_table(*ends)
+        return kinesis_table(*ends, subtasks=kinesis.subtasks)
     return aws_kinesis_table(*ends, Path(kinesis.jar) if kinesis.jar else None)
 
 
@@ -111,7 +111,9 @@ def kinesis_config(settings: KinesisSettings, out_of_orderness_ms: int, now_ms: 
         endpoint_url=settings.endpoint_url,
         start=parse_start(settings.initial_position, now_ms) or OLDEST,
         poll_interval_ms=settings.poll_interval_ms,
+        discovery_interval_ms=settings.discovery_interval_ms,
         margin_ms=settings.margin_ms,
+        max_drift_ms=settings.max_drift_ms,
         out_of_orderness_ms=out_of_orderness_ms,
     )
 

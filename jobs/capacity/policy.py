@@ -96,19 +96,10 @@ def decide(
     reached = level(total, limit)
     if limit.wcu is None or reached is not Level.OVER:
         return state, Decision(reached)
-    if total.step_end_ms >= state.lease_end_ms:
-        kind, level_index = DecisionKind.SUSPENDED, _offence_level(state, total.step_end_ms, lease)
-    elif _must_extend(state, total.step_end_ms, lease, window):
-        kind, level_index = DecisionKind.EXTENDED, _lease_level(state.level_index, lease)
-    else:
-        return replace(state, last_over_ms=total.step_end_ms), Decision(reached)
-    lease_ms = lease.steps_ms[level_index]
-    decided = LeaseState(
-        level_index=level_index,
-        lease_end_ms=total.step_end_ms + lease_ms,
-        last_over_ms=total.step_end_ms,
-        decision_seq=state.decision_seq + 1,
-    )
+    decided, kind = lease_when_over(state, total.step_end_ms, lease, window)
+    if kind is None:
+        return decided, Decision(reached)
+    lease_ms = decided.lease_end_ms - total.step_end_ms
     evidence = Evidence(
         window_start_ms=total.window_start_ms,
         window_end_ms=total.window_start_ms + window.size_ms,
@@ -118,6 +109,20 @@ def decide(
         rule=limit.rule,
     )
     return decided, Decision(reached, kind, _suspend(total, decided.decision_seq, lease_ms, evidence))
+
+
+def lease_when_over(
+    state: LeaseState, step_end_ms: int, lease: LeaseSettings, window: WindowSettings
+) -> tuple[LeaseState, DecisionKind | None]:
+    """The next state of a key that is over its limit at a step end, and what that does to its lease."""
+    if step_end_ms >= state.lease_end_ms:
+        kind, level_index = DecisionKind.SUSPENDED, _offence_level(state, step_end_ms, lease)
+    elif _must_extend(state, step_end_ms, lease, window):
+        kind, level_index = DecisionKind.EXTENDED, _lease_level(state.level_index, lease)
+    else:
+        return replace(state, last_over_ms=step_end_ms), None
+    lease_end_ms = step_end_ms + lease.steps_ms[level_index]
+    return LeaseState(level_index, lease_end_ms, step_end_ms, state.decision_seq + 1), kind
 
 
 def forget_at_ms(state: LeaseState, lease: LeaseSettings) -> int:

@@ -105,10 +105,31 @@ def uses_rules(settings: Settings) -> bool:
     return settings.rules.file is not None or settings.rules.stream is not None
 
 
-def lowest_warn_wcu(settings: Settings) -> int:
-    """The capacity below which no key is near a limit, under any rules that can come."""
-    lowest = Limits(settings.limits).lowest_warn_wcu
-    return min(lowest, settings.rules.lowest_warn_wcu) if uses_rules(settings) else lowest
+def near_limit_condition(settings: Settings, total: str) -> str:
+    """A condition of SQL, on `table_name` and a total, that holds for all keys near their limit, under any rules.
+
+    It takes a table's lowest limit for all keys of the table, so that a low limit brings no other table's keys along.
+
+    Args:
+        settings: All settings; where rules can change, those may set a limit for any table.
+        total: The expression of the total, in write capacity units.
+    """
+    limits = Limits(settings.limits)
+    ever = settings.rules.lowest_warn_wcu if uses_rules(settings) else None
+
+    def lowest(warn_wcu: int | None) -> str:
+        known = [each for each in (warn_wcu, ever) if each is not None]
+        return str(min(known)) if known else "CAST(NULL AS BIGINT)"  # no total compares with nothing
+
+    otherwise = lowest(limits.default_warn_wcu)
+    by_table = {_literal(name): lowest(warn_wcu) for name, warn_wcu in limits.lowest_warn_wcu_by_table.items()}
+    cases = [f"WHEN {name} THEN {warn_wcu}" for name, warn_wcu in by_table.items() if warn_wcu != otherwise]
+    return f"{total} >= {' '.join(['CASE table_name', *cases, f'ELSE {otherwise} END']) if cases else otherwise}"
+
+
+def _literal(text: str) -> str:
+    quoted = text.replace("'", "''")
+    return f"'{quoted}'"
 
 
 def read_rules(settings: Settings) -> list[Version]:

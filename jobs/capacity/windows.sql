@@ -1,6 +1,7 @@
 -- Write capacity units that each partition key consumed, told at the end of every step: with CUMULATE so far in its
 -- window, so that a key that goes over its limit is known at the first step end at which its total is there and not when
--- the window ends; with HOP in the window of full size that ends at the step. Totals near no limit at all stay here.
+-- the window ends; with HOP in the window of full size that ends at the step. Totals near no limit of their table stay
+-- here.
 SELECT
     table_name,
     partition_key,
@@ -26,4 +27,4 @@ FROM (
             INTERVAL '$size_s' SECOND(9, 3)))
     GROUP BY table_name, partition_key, partition_key_type, window_start, window_end
 )
-WHERE consumed_wcu >= $lowest_warn_wcu
+WHERE $total_is_near_limit

@@ -1,5 +1,5 @@
--- The steps of those windows in which a partition key came near any limit at all. What a recording holds of a window can
--- be told at once, so the total decides first, and only for these few are there steps to look at.
+-- The steps of those windows in which a partition key came near any limit of its table. What a recording holds of a
+-- window can be told at once, so the total decides first, and only for these few are there steps to look at.
 SELECT
     table_name,
     partition_key,
@@ -24,6 +24,6 @@ FROM (
         )
     )
     GROUP BY table_name, partition_key, partition_key_type, window_start, window_end
-    HAVING SUM(wcu) >= $lowest_warn_wcu
+    HAVING $sum_is_near_limit
 )
 CROSS JOIN UNNEST(SPLIT(steps, ' ')) AS each_step (step)

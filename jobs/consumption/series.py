@@ -39,7 +39,9 @@ class Spans:
         return cls(key[order], start_ms[order], wcu[order], writes[order])._put_together()
 
     def coarser(self, span_ms: int) -> "Spans":
-        """The same in longer spans."""
+        """The same in longer spans; itself where it has no shorter ones."""
+        if not np.any(self.start_ms % span_ms):
+            return self
         return Spans(self.key, self.start_ms // span_ms * span_ms, self.wcu, self.writes)._put_together()
 
     def only(self, wanted: NDArray[np.bool_]) -> "Spans":
@@ -101,6 +103,11 @@ class Consumption:
     on_time: Spans
     late: Spans
     counts: Counts
+
+    @property
+    def is_by_minute(self) -> bool:
+        """Whether it comes from a usage ledger, which does not tell the seconds of a minute apart."""
+        return self.span_ms > SECOND_MS
 
     @cached_property
     def bounds(self) -> NDArray[np.intp]:

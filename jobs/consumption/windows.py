@@ -61,17 +61,32 @@ def window_totals(spans: Spans, window: WindowSettings, least_wcu: int = 1) -> T
         window: Its size, step and kind.
         least_wcu: At least 1.
     """
-    steps = _only_keys_that_reach(spans, window, least_wcu).coarser(window.step_ms)
+    steps = only_what_can_reach(spans, window, least_wcu).coarser(window.step_ms)
     totals = _hopping(steps, window) if window.kind is WindowKind.HOP else _cumulating(steps, window)
     return totals.at_least(least_wcu)
 
 
-def _only_keys_that_reach(spans: Spans, window: WindowSettings, least_wcu: int) -> Spans:
-    """The rows of keys of which a window can reach the total: any overlaps two aligned ones, and one has half of it."""
-    aligned = spans.coarser(window.size_ms)
-    reaching = np.zeros(int(spans.key[-1]) + 1 if len(spans.key) else 0, np.bool_)
-    reaching[aligned.key[2 * aligned.wcu >= least_wcu]] = True
-    return spans if reaching.all() else spans.only(reaching[spans.key])
+def only_what_can_reach(spans: Spans, window: WindowSettings, least_wcu: int) -> Spans:
+    """The rows that can be in a total so high, and with which every such total is what it is.
+
+    A window that cumulates is one of those that begin at multiples of its size. One that hops overlaps at most two of
+    them, one after the other, so that its total is at most what both hold.
+    """
+    if not len(spans.key):
+        return spans
+    aligned = spans.start_ms // window.size_ms
+    first = firsts(spans.key, aligned)
+    wcu = np.add.reduceat(spans.wcu, first)
+    reaching = wcu >= least_wcu
+    if window.kind is WindowKind.HOP:
+        key, place = spans.key[first], aligned[first]
+        follows = (key[1:] == key[:-1]) & (place[1:] == place[:-1] + 1)
+        both = follows & (wcu[1:] + wcu[:-1] >= least_wcu)
+        reaching[1:] |= both
+        reaching[:-1] |= both
+    if reaching.all():
+        return spans
+    return spans.only(np.repeat(reaching, np.diff(np.append(first, len(spans.key)))))
 
 
 def _cumulating(steps: Spans, window: WindowSettings) -> Totals:

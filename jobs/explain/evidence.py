@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from jobs.capacity.kept import KeptResult, KeptResultError
-from jobs.capacity.limits import Limit, Limits
+from jobs.capacity.limits import Limit
 from jobs.consumption.series import Consumption, Spans
 from jobs.consumption.windows import window_start_ms, window_totals
 from jobs.explain.changes import FoundChange, by_sort_key
@@ -16,7 +16,7 @@ from jobs.explain.subject import Subject
 from jobs.settings import WindowSettings
 
 _MOST_SORT_KEYS: Final = 10
-_MOST_OTHERS: Final = 5
+MOST_OTHERS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def look(subject: Subject, step_end_ms: int, consumption: Consumption, result: K
     window = result.settings.window
     start_ms = window_start_ms(window, step_end_ms)
     spans = _of_key(subject, consumption).within(start_ms, step_end_ms)
-    limit = _limit(subject, result)
+    limit = _limit(subject, step_end_ms, result)
     found = Look(
         window_start_ms=start_ms,
         window_end_ms=start_ms + window.size_ms,
@@ -92,10 +92,15 @@ def look(subject: Subject, step_end_ms: int, consumption: Consumption, result: K
     return found
 
 
-def _limit(subject: Subject, result: KeptResult) -> Limit:
-    """The limit that the decision went by, which can be that of another version of the rules than the settings have."""
+def nearest_first(other: Other) -> tuple[float, str, str]:
+    """What others are sorted by."""
+    return -other.consumed_wcu / other.limit_wcu, other.table, other.partition_key
+
+
+def _limit(subject: Subject, step_end_ms: int, result: KeptResult) -> Limit:
+    """The limit that the decision went by, or without one that of the rules that were in force."""
     if subject.decision is None:
-        return Limits(result.settings.limits).limit_for(subject.key[0], subject.key[1])
+        return result.rules.at(step_end_ms).limit_for(subject.key[0], subject.key[1])
     evidence = subject.decision.action["evidence"]
     return Limit(evidence["limit_wcu"], None, evidence["rule"])
 
@@ -137,7 +142,7 @@ def _curve(spans: Spans, start_ms: int, end_ms: int, step_ms: int) -> list[Step]
 
 def others_near(subject: Subject, step_end_ms: int, consumption: Consumption, result: KeptResult) -> list[Other]:
     """The keys that were nearest to their limits at the same step end, or over them."""
-    limits = Limits(result.settings.limits)
+    limits = result.rules.at(step_end_ms)
     start_ms = window_start_ms(result.settings.window, step_end_ms)
     spans = consumption.on_time.within(start_ms, step_end_ms)
     numbers, places = np.unique(spans.key, return_inverse=True)
@@ -149,15 +154,17 @@ def others_near(subject: Subject, step_end_ms: int, consumption: Consumption, re
         limit = limits.limit_for(key[0], key[1])
         if key != subject.key and limit.wcu is not None and wcu:
             others.append(Other(key[0], key[1], wcu, limit.wcu))
-    return sorted(others, key=lambda each: (-each.consumed_wcu / each.limit_wcu, each.table, each.partition_key))[
-        :_MOST_OTHERS
-    ]
+    return sorted(others, key=nearest_first)[:MOST_OTHERS]
 
 
 def explanation(
-    subject: Subject, looked: Look, found: Sequence[FoundChange], others: Sequence[Other]
+    subject: Subject,
+    looked: Look,
+    found: Sequence[FoundChange],
+    others: Sequence[Other],
+    rules_problem: str | None = None,
 ) -> dict[str, Any]:
-    """All of it as `--format json` tells it."""
+    """All of it as `--format json` tells it; `rules_problem` says why it is not known which rules were in force."""
     table, partition_key, key_type = subject.key
     counted = [each for each in found if not each.is_late]
     return {
@@ -168,6 +175,8 @@ def explanation(
         "decision": None
         if subject.decision is None
         else _decision_json(subject.decision.action, subject.decision.extends),
+        "evidence_from": "recording" if looked.curve else "decision",
+        "rules_problem": rules_problem,
         "window": {
             "start_ms": looked.window_start_ms,
             "end_ms": looked.window_end_ms,

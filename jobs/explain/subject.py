@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Final
 
 from jobs.recorded.distinct import Key
@@ -10,6 +11,9 @@ from jobs.report.decisions import Decision
 
 _ID_OR_ITS_BEGINNING: Final = re.compile(r"[0-9a-f]{6,32}")
 _MOST_NAMED: Final = 5
+_MOST_ALIKE: Final = 3
+_MOST_COMPARED: Final = 20_000
+_ID_ALIKE: Final = 0.8
 
 
 class SubjectError(Exception):
@@ -33,7 +37,13 @@ class Subject:
 
 
 def find_subject(
-    given: str, table: str | None, at_ms: int | None, decisions: Sequence[Decision], keys: Sequence[Key]
+    given: str,
+    table: str | None,
+    at_ms: int | None,
+    decisions: Sequence[Decision],
+    keys: Sequence[Key],
+    *,
+    recorded: bool = True,
 ) -> Subject:
     """The subject that a person means.
 
@@ -42,7 +52,8 @@ def find_subject(
         table: The table of the partition key, where it is in several.
         at_ms: The time of interest; by default that of the first suspension.
         decisions: All decisions, in the order of their times.
-        keys: All partition keys of the recording.
+        keys: All partition keys of the recording, or of the decisions.
+        recorded: Whether there is a recording.
 
     Raises:
         SubjectError: Nothing or several things are meant.
@@ -55,17 +66,23 @@ def find_subject(
             raise SubjectError(message)
         [decision] = by_id
         return Subject(_key_of(decision), decision, _about(_key_of(decision), decisions))
-    key, also_in = _key(given, table, decisions, keys)
+    key, also_in = _key(given, table, decisions, keys, recorded=recorded)
     history = _about(key, decisions)
     return Subject(key, _decision_at(at_ms, history), history, also_in)
 
 
 def _key(
-    given: str, table: str | None, decisions: Sequence[Decision], keys: Sequence[Key]
+    given: str, table: str | None, decisions: Sequence[Decision], keys: Sequence[Key], *, recorded: bool
 ) -> tuple[Key, Sequence[str]]:
     same = [key for key in keys if key[1] == given]
     if not same:
         message = f"{given!r}: no decision has this identifier, and no change in the recording has this partition key"
+        if not recorded:
+            message = (
+                f"{given!r}: no decision has this identifier or partition key, and without a recording of the time "
+            )
+            message += "(--recording) nothing else is known"
+        message += _alike(given, decisions, keys)
         raise SubjectError(message)
     named = [key for key in same if table in (None, key[0])]
     if not named:
@@ -77,6 +94,21 @@ def _key(
         message = f"{given!r}: a partition key of several tables ({_tables(named)}); name one with --table"
         raise SubjectError(message)
     return chosen[0], [key[0] for key in same if key != chosen[0]]
+
+
+def _alike(given: str, decisions: Sequence[Decision], keys: Sequence[Key]) -> str:
+    """What may have been meant."""
+    suspended = [_key_of(decision)[1] for decision in decisions]
+    ids = [decision.action["action_id"] for decision in decisions]
+    if _ID_OR_ITS_BEGINNING.fullmatch(given):
+        # Of an identifier people give the beginning.
+        near = get_close_matches(given, [each[: len(given)] for each in ids[:_MOST_COMPARED]], 3, _ID_ALIKE)
+        meant = [each for each in ids if each[: len(given)] in near]
+    else:
+        names = list(dict.fromkeys([*suspended, *(key[1] for key in keys)]))[:_MOST_COMPARED]
+        inside = [name for name in names if given.casefold() in name.casefold()]
+        meant = inside or get_close_matches(given, names, 3)
+    return f"; there are {', '.join(meant[:_MOST_ALIKE])}" if meant else ""
 
 
 def _tables(keys: Sequence[Key]) -> str:

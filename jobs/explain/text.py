@@ -29,19 +29,29 @@ def lines(told: Mapping[str, Any], settings: Settings, at_ms: int | None) -> Ite
         yield f"  (The same partition key is also in {', '.join(map(printable, told['also_in_tables']))}: --table)"
     yield ""
     yield "Why"
-    yield from (f"  {line}" for line in _reasons(told, settings))
+    yield from (f"  {line}" for line in _reasons(told))
     yield ""
-    yield f"Consumption in the window, by steps of {format_duration(settings.window.step_ms)}"
-    yield from (f"  {line}" for line in _curve(told["curve"]))
-    yield ""
-    yield "What was written"
-    yield from (f"  {line}" for line in _writes(told))
-    yield ""
-    yield "Who else was near, in the same window"
-    yield from (f"  {line}" for line in _others(told["others_near"]))
+    if told["evidence_from"] == "decision":
+        yield "Who else was suspended, in the same window"
+        yield from (f"  {line}" for line in _others(told["others_near"], "nobody"))
+    else:
+        yield f"Consumption in the window, by steps of {format_duration(settings.window.step_ms)}"
+        yield from (f"  {line}" for line in _curve(told["curve"]))
+        yield ""
+        yield "What was written"
+        yield from (f"  {line}" for line in _writes(told))
+        yield ""
+        yield "Who else was near, in the same window"
+        yield from (f"  {line}" for line in _others(told["others_near"], "nobody wrote anything else"))
     yield ""
     yield "Lease history"
     yield from (f"  {line}" for line in _history(told))
+    if told["evidence_from"] == "decision":
+        yield ""
+        yield "A live run keeps no writes: name a recording of the time with --recording for the curve and the items."
+    if told["rules_problem"]:
+        yield ""
+        yield f"Limits beside those of decisions are the settings' own, for the rules are gone: {told['rules_problem']}"
 
 
 def _verdict(told: Mapping[str, Any], at_ms: int | None) -> str:
@@ -54,7 +64,7 @@ def _verdict(told: Mapping[str, Any], at_ms: int | None) -> str:
     return f"{name} {what} for {format_duration(decision['lease_ms'])} at {utc(decision['issued_at_ms'])} UTC."
 
 
-def _reasons(told: Mapping[str, Any], settings: Settings) -> Iterator[str]:
+def _reasons(told: Mapping[str, Any]) -> Iterator[str]:
     window = told["window"]
     since = f"From {_clock(window['start_ms'])} to {_clock(window['step_end_ms'])}"
     consumed = f"{since} it consumed {window['consumed_wcu']:,} WCU with {counted(window['writes'], 'write')}."
@@ -67,9 +77,8 @@ def _reasons(told: Mapping[str, Any], settings: Settings) -> Iterator[str]:
         f", {name.removeprefix('rule_')} {value}" for name, value in window.items() if name.startswith("rule_")
     )
     share = f"{window['consumed_wcu'] / limit_wcu:.0%}"
-    of_window = (
-        f"{limit_wcu:,} WCU in {format_duration(settings.window.size_ms)} (rule: {printable(window['rule'])}{version})"
-    )
+    length = format_duration(window["end_ms"] - window["start_ms"])
+    of_window = f"{limit_wcu:,} WCU in {length} (rule: {printable(window['rule'])}{version})"
     yield f"That is {share} of its limit, {of_window}."
     if window["limit_reached_ms"] is not None:
         seconds = (window["step_end_ms"] - window["limit_reached_ms"]) / 1000
@@ -117,9 +126,9 @@ def _sort_keys(told: Mapping[str, Any]) -> Iterator[str]:
         yield f"... and {more:,} more"
 
 
-def _others(others: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _others(others: Sequence[Mapping[str, Any]], nobody: str) -> Iterator[str]:
     if not others:
-        yield "nobody wrote anything else"
+        yield nobody
     for each in others:
         share = each["consumed_wcu"] / each["limit_wcu"]
         name = f"{_cut(printable(each['table']))} / {_cut(printable(each['partition_key']))}"

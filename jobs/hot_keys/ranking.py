@@ -22,22 +22,29 @@ class HotKey:
 
     Attributes:
         share: Of what its table consumed in the period.
-        busiest_second_wcu: The most that it consumed in one second of the clock.
+        busiest_wcu: The most that it consumed in one second of the clock; of a ledger, in one minute.
+        busiest_ms: When that begins.
+        busiest_length_ms: How long it is: a second or a minute.
     """
 
     key: Key
     wcu: int
     writes: int
     share: float
-    busiest_second_wcu: int
-    busiest_second_ms: int
+    busiest_wcu: int
+    busiest_ms: int
+    busiest_length_ms: int
 
     @property
     def partition_limit(self) -> str | None:
-        """How near its busiest second is to what a partition takes: "reached", "approached" or None."""
-        if self.busiest_second_wcu >= PARTITION_WCU_PER_S:
+        """How near its busiest time is to what a partition takes: "reached", "approached" or None.
+
+        Of a minute it is the mean, which one of its seconds reaches for certain; None says nothing then.
+        """
+        wcu_per_s = self.busiest_wcu * SECOND_MS / self.busiest_length_ms
+        if wcu_per_s >= PARTITION_WCU_PER_S:
             return "reached"
-        return "approached" if self.busiest_second_wcu >= _APPROACHED_WCU_PER_S else None
+        return "approached" if wcu_per_s >= _APPROACHED_WCU_PER_S else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +87,21 @@ class _Sums:
     writes: Numbers
     busiest_wcu: Numbers
     busiest_ms: Numbers
+    busiest_length_ms: int
 
 
 def _sums(consumption: Consumption, period_ms: int) -> _Sums:
-    seconds = consumption.written.coarser(SECOND_MS)
+    length_ms = max(SECOND_MS, consumption.span_ms)
+    seconds = consumption.written.coarser(length_ms)
     periods_ms = seconds.start_ms // period_ms * period_ms
     first = firsts(seconds.key, periods_ms)
     # Of equally busy seconds the first: the order is by height, and stable.
     order = np.lexsort((-seconds.wcu, periods_ms, seconds.key))
     busiest = order[first] if len(first) else order
     wcu, writes = (np.add.reduceat(each, first) if len(first) else each for each in (seconds.wcu, seconds.writes))
-    return _Sums(seconds.key[first], periods_ms[first], wcu, writes, seconds.wcu[busiest], seconds.start_ms[busiest])
+    return _Sums(
+        seconds.key[first], periods_ms[first], wcu, writes, seconds.wcu[busiest], seconds.start_ms[busiest], length_ms
+    )
 
 
 def _ranking(table: str, rows: Numbers, sums: _Sums, consumption: Consumption, period_ms: int, top: int) -> Ranking:
@@ -104,6 +115,7 @@ def _ranking(table: str, rows: Numbers, sums: _Sums, consumption: Consumption, p
             int(sums.wcu[row]) / total_wcu if total_wcu else 0.0,
             int(sums.busiest_wcu[row]),
             int(sums.busiest_ms[row]),
+            sums.busiest_length_ms,
         )
         for row in rows[:top]
     )
@@ -127,13 +139,14 @@ def rankings_json(ranked: list[Ranking]) -> list[dict[str, Any]]:
 
 def _top_json(ranking: Ranking) -> Iterator[dict[str, Any]]:
     for hot in ranking.top:
+        length = "second" if hot.busiest_length_ms == SECOND_MS else "minute"
         yield {
             "partition_key": hot.key[1],
             "partition_key_type": hot.key[2],
             "wcu": hot.wcu,
             "writes": hot.writes,
             "share": round(hot.share, 6),
-            "busiest_second_wcu": hot.busiest_second_wcu,
-            "busiest_second_ms": hot.busiest_second_ms,
+            f"busiest_{length}_wcu": hot.busiest_wcu,
+            f"busiest_{length}_ms": hot.busiest_ms,
             "partition_limit": hot.partition_limit,
         }

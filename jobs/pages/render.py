@@ -2,15 +2,18 @@
 
 import base64
 import hashlib
+import re
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from jobs.settings.durations import format_duration
 from jobs.settings.toml_text import printable
+
+_PARTS: Final = re.compile(r"\d+[a-z]+")
 
 
 def render(template: str, **values: Any) -> str:
@@ -37,10 +40,17 @@ def _environment() -> Environment:
         shown=printable,
         shown_lines=lambda text: "\n".join(map(printable, text.split("\n"))),
         utc=utc_text,
-        share=lambda value: f"{value:.0%}",
+        about=about,
+        share=lambda value: f"{value:,.0%}",
         fine_share=lambda value: f"{value:.2%}",
     )
     return environment
+
+
+def about(duration_ms: int) -> str:
+    """A duration in its two largest units, the rest cut off: "4d3h" for one of 4 days, 3 hours and 57 minutes."""
+    parts = _PARTS.findall(format_duration(duration_ms))
+    return "".join(parts[:2])
 
 
 def utc_text(at_ms: int) -> str:

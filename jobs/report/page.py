@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from jobs.capacity.kept import KeptResult, KeptResultError
 from jobs.capacity.limits import Limit, Limits
+from jobs.capacity.rules import uses_rules
 from jobs.consumption.series import Consumption
 from jobs.consumption.windows import Totals, window_start_ms, window_totals
 from jobs.pages.render import render
@@ -77,6 +78,7 @@ def report_page(result: KeptResult, consumption: Consumption) -> str:
         files=[Path(each["file"]).name for each in result.summary.get("recording", [])],
         figures=_figures(leases, decisions),
         shadow=result.settings.shadow,
+        rules_change=uses_rules(result.settings),
         chart=chart,
         hot=_hottest(peaks, totals, consumption, result, leases),
         bins=_bins([peak.share for peak in peaks]),

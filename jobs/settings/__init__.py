@@ -1,16 +1,14 @@
 """All settings of Headroom: one typed model, read from a TOML file, with every mistake reported at once."""
 
+from jobs.settings.aws import KinesisReader, KinesisSettings, SqsSettings
 from jobs.settings.load import SettingsError, load_settings
 from jobs.settings.model import (
     DecodeSettings,
-    KinesisReader,
-    KinesisSettings,
     LeaseSettings,
     LimitRule,
     LimitsSettings,
     RulesSettings,
     Settings,
-    SqsSettings,
     TableSettings,
     UsageSettings,
     UsageSink,

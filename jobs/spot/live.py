@@ -59,7 +59,14 @@ def as_message(outcome: Row) -> Message:
 def _source(environment: Environment, settings: Settings) -> Table:
     out_of_orderness_ms = settings.spot.market.out_of_orderness_ms
     config = kinesis_config(settings.kinesis, out_of_orderness_ms, time_ns() // 1_000_000)
-    return kinesis_table(environment.streams, environment.tables, config, ReadTold(settings), ROUTED_COLUMNS)
+    return kinesis_table(
+        environment.streams,
+        environment.tables,
+        config,
+        ReadTold(settings),
+        ROUTED_COLUMNS,
+        subtasks=settings.kinesis.subtasks,
+    )
 
 
 class ReadTold:

@@ -1,26 +1,23 @@
 """What one choice of settings would have done with a recording. Pure.
 
-The totals come from sums, the judgement is the job's own: `jobs.capacity.policy.decide`, called on each total that can
-change anything. While a lease runs, totals over the limit change nothing until it is time to extend it; how long that
-is, `decide` itself is asked once for each length of a lease.
+The totals come from sums, the judgement is the job's own, and only what can change anything is looked at: keys that
+come to their limit, and of their totals those at which a lease begins or is made longer.
 """
 
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
 
-from connectors.actions import SuspendAction
-from jobs.capacity.limits import Limit, Limits
-from jobs.capacity.outcomes import OutcomeKind
-from jobs.capacity.policy import DecisionKind, LeaseState, WindowTotal, decide
-from jobs.capacity.tally import Tally
+from jobs.capacity.limits import Limits
+from jobs.capacity.policy import DecisionKind
 from jobs.consumption.series import SECOND_MS, Consumption, Numbers, Spans
-from jobs.consumption.windows import window_start_ms, window_totals
-from jobs.recorded.distinct import Key
-from jobs.settings import Settings, WindowSettings
+from jobs.consumption.windows import only_what_can_reach, window_start_ms, window_totals
+from jobs.settings import LimitsSettings, Settings, WindowKind, WindowSettings
+from jobs.tune.leases import Lease, Leases
+
+_NEVER_WCU = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,36 +54,20 @@ class Cell:
         return max(self.seconds_to_suspend, default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class OverTotals:
-    """The totals of one key that are over its limit, as lists, because they are gone through one by one."""
-
-    first_ms: list[int]
-    last_ms: list[int]
-    wcu: list[int]
-    writes: list[int]
-
-
 class _Windows:
     """The totals of one choice of window that are at least so high, and the highest of each key."""
 
-    def __init__(self, consumption: Consumption, window: WindowSettings, least_wcu: int) -> None:
+    def __init__(self, spans: Spans, window: WindowSettings, least_wcu: int) -> None:
         self.least_wcu = least_wcu
-        self._totals = window_totals(consumption.on_time, window, least_wcu)
-        numbers, peaks = self._totals.peaks()
-        self.peaks = dict(zip(numbers.tolist(), peaks.tolist(), strict=True))
-        self._starts, self._ends = (
-            dict(zip(self.peaks, np.searchsorted(self._totals.key, numbers, side).tolist(), strict=True))
-            for side in ("left", "right")
-        )
+        self._totals = window_totals(spans, window, least_wcu)
+        self.numbers, self.peaks = self._totals.peaks()
+        self._bounds = np.searchsorted(self._totals.key, np.append(self.numbers, self.numbers[-1:] + 1))
 
-    def over(self, number: int, limit_wcu: int) -> OverTotals:
-        """The totals of a key that are at a limit or above."""
-        totals = self._totals
-        rows = slice(self._starts[number], self._ends[number])
-        over = totals.wcu[rows] >= limit_wcu
-        columns = (totals.first_ms, totals.last_ms, totals.wcu, totals.writes)
-        return OverTotals(*(column[rows][over].tolist() for column in columns))
+    def over(self, place: int, limit_wcu: int) -> tuple[memoryview, memoryview]:
+        """The first and last step ends of the stretches in which the key at a place in `numbers` is over a limit."""
+        rows = slice(self._bounds[place], self._bounds[place + 1])
+        over = self._totals.wcu[rows] >= limit_wcu
+        return self._totals.first_ms[rows][over].data, self._totals.last_ms[rows][over].data
 
 
 class Judge:
@@ -98,137 +79,120 @@ class Judge:
 
     def __init__(self, consumption: Consumption) -> None:
         self._consumption = consumption
-        self._written = _Written(consumption.written)
-        self._on_time = _Written(consumption.on_time)
+        self._on_time = _Written(consumption.on_time, len(consumption.keys))
+        late = consumption.written is not consumption.on_time
+        self._written = _Written(consumption.written, len(consumption.keys)) if late else self._on_time
         self._windows: dict[WindowSettings, _Windows] = {}
 
     def cells(self, choices: Sequence[Settings]) -> Iterator[Cell]:
         """What each choice would have done, in their order."""
         least_wcu = min((Limits(choice.limits).lowest_warn_wcu for choice in choices), default=1)
+        windows = {choice.window for choice in choices}
+        steps = self._steps(windows, least_wcu)
+        for window in windows:
+            self._windows_for(window, least_wcu, steps[window.step_ms])
         for choice in choices:
             yield self.cell(choice, least_wcu)
 
-    def cell(self, settings: Settings, least_wcu: int | None = None) -> Cell:
+    def cell(self, settings: Settings, least_wcu: int) -> Cell:
         """What one choice would have done.
 
         Args:
             settings: The choice.
             least_wcu: The lowest total that this choice or another, judged later, is concerned with.
         """
-        limits = Limits(settings.limits)
-        windows = self._windows_for(settings.window, limits.lowest_warn_wcu if least_wcu is None else least_wcu)
-        leases = Leases(settings)
-        near_keys = 0
+        windows = self._windows_for(settings.window, least_wcu, self._consumption.on_time)
+        limit_wcu, warn_wcu = self._limits(settings.limits, windows.numbers)
+        over = windows.peaks >= limit_wcu
+        leases = Leases(settings.lease, settings.window)
+        suspensions = extensions = suspended_ms = 0
         refused = np.zeros(2, np.int64)
         seconds: list[float] = []
-        for number, peak_wcu in windows.peaks.items():
-            key = self._consumption.keys[number]
-            limit = limits.limit_for(key[0], key[1])
-            if limit.wcu is None or limit.warn_wcu is None or peak_wcu < limit.warn_wcu:
-                continue
-            if peak_wcu < limit.wcu:
-                near_keys += 1
-                continue
-            actions = list(leases.given(key, windows.over(number, limit.wcu), limit))
-            refused += self._written.within(number, _stretches(actions))
-            seconds += [self._seconds_to(number, action) for kind, action in actions if kind is DecisionKind.SUSPENDED]
-        histories = leases.tally.suspended.values()
+        for place in np.flatnonzero(over).tolist():
+            number, limit = int(windows.numbers[place]), int(limit_wcu[place])
+            given = list(leases.given(*windows.over(place, limit)))
+            begun_ms = [lease.step_end_ms for lease in given if lease.kind is DecisionKind.SUSPENDED]
+            stretches = _stretches(given)
+            suspensions += len(begun_ms)
+            extensions += len(given) - len(begun_ms)
+            suspended_ms += int((stretches[:, 1] - stretches[:, 0]).sum())
+            refused += self._written.within(number, stretches)
+            starts_ms = [window_start_ms(settings.window, at_ms) for at_ms in begun_ms]
+            seconds += ((begun_ms - self._on_time.reached_ms(number, starts_ms, limit)) / SECOND_MS).tolist()
         return Cell(
             settings,
-            suspended_keys=len(histories),
-            suspensions=sum(history.suspensions for history in histories),
-            extensions=sum(history.extensions for history in histories),
-            suspended_ms=sum(history.suspended_ms for history in histories),
+            suspended_keys=int(over.sum()),
+            suspensions=suspensions,
+            extensions=extensions,
+            suspended_ms=suspended_ms,
             refused_wcu=int(refused[0]),
             refused_writes=int(refused[1]),
-            near_keys=near_keys,
+            near_keys=int(((windows.peaks >= warn_wcu) & ~over).sum()),
             seconds_to_suspend=tuple(seconds),
         )
 
-    def _windows_for(self, window: WindowSettings, least_wcu: int) -> _Windows:
+    def _steps(self, windows: Collection[WindowSettings], least_wcu: int) -> dict[int, Spans]:
+        """What can reach such a total in one of some windows, by the steps of these."""
+        if not windows:
+            return {}
+        # Every window is within one of the longest that hop.
+        longest = max(windows, key=lambda window: window.size_ms).model_copy(update={"kind": WindowKind.HOP})
+        reaching = only_what_can_reach(self._consumption.on_time, longest, least_wcu)
+        return {step_ms: reaching.coarser(step_ms) for step_ms in {window.step_ms for window in windows}}
+
+    def _windows_for(self, window: WindowSettings, least_wcu: int, spans: Spans) -> _Windows:
         known = self._windows.get(window)
         if known is None or known.least_wcu > least_wcu:
-            known = self._windows[window] = _Windows(self._consumption, window, least_wcu)
+            known = self._windows[window] = _Windows(spans, window, least_wcu)
         return known
 
-    def _seconds_to(self, number: int, action: SuspendAction) -> float:
-        evidence = action.evidence
-        reached_ms = self._on_time.reached_ms(number, evidence.window_start_ms, evidence.limit_wcu)
-        return (action.issued_at_ms - reached_ms) / SECOND_MS
-
-
-class Leases:
-    """The leases of one choice of settings, decided key by key."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._idle_ms: dict[int, int] = {}
-        self.tally = Tally()
-
-    def given(self, key: Key, over: OverTotals, limit: Limit) -> Iterator[tuple[DecisionKind, SuspendAction]]:
-        """The actions about one key, in the order of their times."""
-        lease, window = self._settings.lease, self._settings.window
-        state = LeaseState.calm()
-        at, earliest_ms = 0, 0
-        while (at := bisect_left(over.last_ms, earliest_ms, at)) < len(over.last_ms):
-            step_end_ms = max(over.first_ms[at], earliest_ms)
-            start_ms = window_start_ms(window, step_end_ms)
-            total = WindowTotal(*key, start_ms, step_end_ms, over.wcu[at], over.writes[at])
-            state, decision = decide(state, total, limit, lease, window)
-            if decision.action is None or decision.kind is None:
-                earliest_ms = step_end_ms + window.step_ms
-                continue
-            self.tally.add_action(OutcomeKind(decision.kind.value), decision.action)
-            yield decision.kind, decision.action
-            earliest_ms = step_end_ms + self._idle_for_ms(state, total, limit)
-
-    def _idle_for_ms(self, state: LeaseState, total: WindowTotal, limit: Limit) -> int:
-        """How long after this decision no total changes anything, because the lease need not be extended yet."""
-        known = self._idle_ms.get(state.level_index)
-        if known is None:
-            known = self._idle_ms[state.level_index] = self._asked_idle_ms(state, total, limit)
-        return known
-
-    def _asked_idle_ms(self, state: LeaseState, total: WindowTotal, limit: Limit) -> int:
-        lease, window = self._settings.lease, self._settings.window
-        later = total
-        while True:
-            later = replace(later, step_end_ms=later.step_end_ms + window.step_ms)
-            if decide(state, later, limit, lease, window)[1].action is not None:
-                return later.step_end_ms - total.step_end_ms
+    def _limits(self, settings: LimitsSettings, numbers: Numbers) -> tuple[Numbers, Numbers]:
+        """The limits of these keys, and from where on they are near them; out of reach where they are exempt."""
+        limits, keys = Limits(settings), self._consumption.keys
+        if settings.rules:
+            found = [limits.limit_for(*keys[number][:2]) for number in numbers.tolist()]
+        else:
+            found = [limits.limit_for("", "")] * len(numbers)
+        wcu = [_NEVER_WCU if limit.wcu is None else limit.wcu for limit in found]
+        warn_wcu = [_NEVER_WCU if limit.warn_wcu is None else limit.warn_wcu for limit in found]
+        return np.array(wcu, np.int64), np.array(warn_wcu, np.int64)
 
 
 class _Written:
     """Looks up what was written in stretches of time."""
 
-    def __init__(self, spans: Spans) -> None:
-        self._spans = spans
-        self._sums = np.concatenate((np.zeros((1, 2), np.int64), np.cumsum((spans.wcu, spans.writes), axis=1).T))
+    def __init__(self, spans: Spans, keys: int) -> None:
+        self._start_ms = spans.start_ms
+        self._wcu, self._writes = (_sums(column) for column in (spans.wcu, spans.writes))
+        self._bounds = np.searchsorted(spans.key, np.arange(keys + 1))
 
     def within(self, number: int, stretches: Numbers) -> Numbers:
         """Units and writes of a key in stretches of time, which do not overlap."""
-        first, end = self._rows(number)
-        places = first + np.searchsorted(self._spans.start_ms[first:end], stretches)
-        return np.asarray((self._sums[places[:, 1]] - self._sums[places[:, 0]]).sum(axis=0))
+        first, end = self._bounds[number : number + 2]
+        start, stop = (first + np.searchsorted(self._start_ms[first:end], stretches)).T
+        return np.array([(sums[stop] - sums[start]).sum() for sums in (self._wcu, self._writes)])
 
-    def reached_ms(self, number: int, start_ms: int, wcu: int) -> int:
-        """When the span begins in which a key's total since some time came to so much."""
-        first, end = self._rows(number)
-        since = first + np.searchsorted(self._spans.start_ms[first:end], start_ms)
-        sums = self._sums[since + 1 : end + 1, 0]
-        return int(self._spans.start_ms[since + np.searchsorted(sums, self._sums[since, 0] + wcu)])
-
-    def _rows(self, number: int) -> tuple[int, int]:
-        first, end = np.searchsorted(self._spans.key, (number, number + 1))
-        return int(first), int(end)
+    def reached_ms(self, number: int, since_ms: Sequence[int], wcu: int) -> Numbers:
+        """When the span begins in which a key's total since each of some times came to so much."""
+        first, end = self._bounds[number : number + 2]
+        since = first + np.searchsorted(self._start_ms[first:end], since_ms)
+        places = np.searchsorted(self._wcu[first + 1 : end + 1], self._wcu[since] + wcu)
+        return np.asarray(self._start_ms[first + places])
 
 
-def _stretches(actions: Sequence[tuple[DecisionKind, SuspendAction]]) -> Numbers:
+def _sums(values: Numbers) -> Numbers:
+    """The sums before each value, and of all."""
+    sums = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(values, out=sums[1:])
+    return sums
+
+
+def _stretches(leases: Sequence[Lease]) -> Numbers:
     """Beginnings and ends of the time under a lease, what overlaps put together."""
     stretches: list[list[int]] = []
-    for _, action in actions:
-        if stretches and action.issued_at_ms <= stretches[-1][1]:
-            stretches[-1][1] = action.not_after_ms
+    for _, start_ms, end_ms in leases:
+        if stretches and start_ms <= stretches[-1][1]:
+            stretches[-1][1] = end_ms
         else:
-            stretches.append([action.issued_at_ms, action.not_after_ms])
+            stretches.append([start_ms, end_ms])
     return np.array(stretches, np.int64).reshape(-1, 2)

@@ -1,14 +1,14 @@
 """The settings that are compared: every combination of some limits, windows, steps, kinds and leases. Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from jobs.settings import Settings, WindowKind
-from jobs.settings.durations import format_duration, parse_duration
+from jobs.settings.durations import MINUTE_MS, format_duration, parse_duration
 
 LEASE_STEPS_JOINED_BY: Final = "/"
 _SHARES_OF_LIMIT: Final = (0.25, 0.5, 0.75, 1, 1.5, 2)
@@ -31,6 +31,41 @@ class Axes:
     steps_ms: Sequence[int] = ()
     kinds: Sequence[WindowKind] = ()
     leases_ms: Sequence[tuple[int, ...]] = ()
+
+
+def by_minute(settings: Settings, axes: Axes) -> Axes:
+    """What is varied, looked at every minute where nothing else is asked for, as sums of minutes allow it.
+
+    Raises:
+        ChoicesError: A window, step or lease is no whole number of minutes.
+    """
+    lengths_ms = {
+        ("--window", "window.size"): (axes.windows_ms, [settings.window.size_ms]),
+        ("--step", "window.step"): (axes.steps_ms, []),
+        ("--lease", "lease.steps"): (
+            [each for steps_ms in axes.leases_ms for each in steps_ms],
+            settings.lease.steps_ms,
+        ),
+    }
+    problems = [
+        f"{option if given else setting}: {format_duration(length_ms)} is not a whole number of minutes, of which a "
+        f"usage ledger holds the sums; name another{'' if given else f' with {option}'}, or a recording"
+        for (option, setting), (given, own) in lengths_ms.items()
+        for length_ms in given or own
+        if length_ms % MINUTE_MS
+    ]
+    if problems:
+        raise ChoicesError(problems)
+    own_step_ms = settings.window.step_ms
+    return replace(axes, steps_ms=axes.steps_ms or (own_step_ms if own_step_ms % MINUTE_MS == 0 else MINUTE_MS,))
+
+
+def at_step(settings: Settings, step_ms: int) -> Settings:
+    """The settings with another step, or as they are where that cannot be."""
+    try:
+        return changed(settings, limit_wcu=settings.limits.default_wcu, window={"step_ms": step_ms})
+    except ChoicesError:
+        return settings
 
 
 def combinations(settings: Settings, axes: Axes) -> list[Settings]:

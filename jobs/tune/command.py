@@ -4,16 +4,27 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from jobs.capacity.rules import uses_rules
+from jobs.consumption.ledger_places import are_ledgers, read_ledger_consumption
 from jobs.consumption.recorded import read_consumption
-from jobs.options import cache_option, config_option, open_recordings, open_settings, paths_argument, refuse
+from jobs.options import Notation, cache_option, config_option, open_recordings, open_settings, refuse
 from jobs.settings import Settings
 from jobs.tune.cell import Judge
-from jobs.tune.choices import Axes, ChoicesError, combinations, read_durations, read_kinds, read_leases, read_limits
+from jobs.tune.choices import (
+    Axes,
+    ChoicesError,
+    at_step,
+    by_minute,
+    combinations,
+    read_durations,
+    read_kinds,
+    read_leases,
+    read_limits,
+)
 from jobs.tune.page import tune_page
 from jobs.tune.suggest import Budget, suggest
 from jobs.tune.view import (
@@ -25,53 +36,39 @@ from jobs.tune.view import (
 )
 from jobs.view import open_console
 
-
-class _Text(click.ParamType[Any]):
-    """An option that a function reads, which says what is wrong by a ValueError."""
-
-    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
-        self.name = name
-        self._read = read
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return self._read(value)
-        except ValueError as error:
-            self.fail(f"{error}.", param, ctx)
+_T = TypeVar("_T")
 
 
 @click.command()
-@paths_argument
+@click.argument("places", metavar="RECORDING|LEDGER...", nargs=-1, required=True, type=click.Path())
 @config_option
 @click.option(
     "--limit",
     "limits_wcu",
     metavar="WCU,...",
-    type=_Text("limits", read_limits),
+    type=Notation("limits", read_limits),
     default=(),
     help="Limits in place of limits.default_wcu; without it some below and above the one that is set.",
 )
 @click.option(
-    "--window", "windows_ms", metavar="DURATION,...", type=_Text("durations", read_durations), default=(),
+    "--window", "windows_ms", metavar="DURATION,...", type=Notation("durations", read_durations), default=(),
     help="In place of window.size.",
 )  # fmt: skip
 @click.option(
-    "--step", "steps_ms", metavar="DURATION,...", type=_Text("durations", read_durations), default=(),
+    "--step", "steps_ms", metavar="DURATION,...", type=Notation("durations", read_durations), default=(),
     help="In place of window.step.",
 )  # fmt: skip
 @click.option(
-    "--kind", "kinds", metavar="KIND,...", type=_Text("kinds", read_kinds), default=(),
+    "--kind", "kinds", metavar="KIND,...", type=Notation("kinds", read_kinds), default=(),
     help="In place of window.kind: cumulate, hop.",
 )  # fmt: skip
 @click.option(
-    "--lease", "leases_ms", metavar="STEPS,...", type=_Text("leases", read_leases), default=(),
+    "--lease", "leases_ms", metavar="STEPS,...", type=Notation("leases", read_leases), default=(),
     help="In place of lease.steps, the steps of one joined by slashes: 2m/5m/10m,1m compares two.",
 )  # fmt: skip
 @click.option("--suggest", "suggesting", is_flag=True, help="Suggest a limit that keeps to the budget, and say why.")
 @click.option(
-    "--budget", type=_Text("budget", Budget.read), default="5/day", show_default=True,
+    "--budget", type=Notation("budget", Budget.read), default="5/day", show_default=True,
     help="How many suspensions there may be: 5/day, 1/hour, 20/week, or 3 in the whole recording.",
 )  # fmt: skip
 @click.option(
@@ -80,7 +77,7 @@ class _Text(click.ParamType[Any]):
 )  # fmt: skip
 @cache_option
 def tune(
-    paths: tuple[Path, ...],
+    places: tuple[str, ...],
     config_file: Path | None,
     suggesting: bool,
     budget: Budget,
@@ -90,29 +87,38 @@ def tune(
 ) -> None:
     """Tell what other limits, windows and leases would have done with a recorded change stream.
 
-    Each combination is judged as `headroom replay` with those settings would; rules of the settings hold in all. The
+    Each combination is judged as `headroom replay` with those settings would; rules of the settings hold in all. A
     recording is read once; what was summed up is kept in a cache (`headroom cache show` tells where), checked against
     the files by content.
 
+    A LEDGER is what `headroom replay --job usage` wrote, or s3://bucket/prefix. It holds sums of minutes, so windows,
+    steps and leases are whole minutes, and without --step each window is looked at every minute.
+
     Refused is what was written while a lease of its key ran. That it would have been missing from later totals is not
-    taken into account.
+    taken into account (`knock_on_modelled` in JSON).
 
     \b
     Examples:
       headroom tune day.jsonl.gz
       headroom tune day.jsonl.gz --limit 2000,4000,8000 --window 1m,2m,5m --lease 2m/5m/10m,1m
       headroom tune day.jsonl.gz --suggest --budget 5/day
+      headroom tune usage --window 2m,5m,10m
       headroom tune day.jsonl.gz --format json | jq '.[] | select(.suspensions < 5) | .limit_wcu'
       headroom tune day.jsonl.gz --format html > tune.html
     """  # noqa: D301 - click looks for the character that the escape stands for
-    _refuse_ledgers(paths)
     settings = open_settings(config_file)
     if uses_rules(settings):
         refuse(
             ["rules: tune compares limits that hold for all of a recording; give settings without rules that change"]
         )
-    choices = _combinations(settings, Axes(**axes))
-    consumption = read_consumption(open_recordings(paths), settings, [settings, *choices], use_cache=use_cache)
+    if are_ledgers(places):
+        given = _allowed(lambda: by_minute(settings, Axes(**axes)))
+        settings, choices = at_step(settings, given.steps_ms[0]), _allowed(lambda: combinations(settings, given))
+        consumption = read_ledger_consumption(places)
+    else:
+        choices = _allowed(lambda: combinations(settings, Axes(**axes)))
+        files = open_recordings([Path(place) for place in places])
+        consumption = read_consumption(files, settings, [settings, *choices], use_cache=use_cache)
     judge = Judge(consumption)
     cells = list(judge.cells(choices))
     suggestions = (
@@ -120,9 +126,12 @@ def tune(
     )
     match output_format:
         case "json":
-            told: Any = [cell_json(cell) for cell in cells]
+            told: Any = [cell_json(cell, consumption) for cell in cells]
             if suggesting:
-                told = {"suggestions": [suggestion_json(each, budget) for each in suggestions], "cells": told}
+                told = {
+                    "suggestions": [suggestion_json(each, budget, consumption) for each in suggestions],
+                    "cells": told,
+                }
             click.echo(json.dumps(told, indent=2))
         case "html":
             sys.stdout.buffer.write(tune_page(cells, suggestions, budget, settings, consumption).encode())
@@ -134,21 +143,10 @@ def tune(
             show_cells(console, cells, settings, consumption)
 
 
-def _refuse_ledgers(paths: tuple[Path, ...]) -> None:
-    """Tell why a usage ledger will not do, which by its files alone would only be no recording."""
-    ledgers = [path for path in paths if any(path.glob("table=*")) or any(path.glob("ledger/table=*"))]
-    problems = [
-        f"{path}: a usage ledger, which holds sums of a minute and not the steps inside a window; name the recording "
-        "that it was made of"
-        for path in ledgers
-    ]
-    if problems:
-        refuse(problems)
-
-
-def _combinations(settings: Settings, axes: Axes) -> list[Settings]:
+def _allowed(make: Callable[[], _T]) -> _T:
+    """What a function makes of the options; exits where no settings can be so."""
     try:
-        return combinations(settings, axes)
+        return make()
     except ChoicesError as error:
         refuse(list(error.problems))
 

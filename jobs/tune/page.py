@@ -7,7 +7,15 @@ from jobs.pages.render import render
 from jobs.settings import Settings
 from jobs.tune.cell import Cell
 from jobs.tune.suggest import Budget, Suggestion
-from jobs.tune.view import REFUSED_NOTE, columns_that_vary, result_texts, suggestion_lines
+from jobs.tune.view import (
+    LEDGER_NOTE,
+    NOTHING,
+    REFUSED_NOTE,
+    after_note,
+    columns_that_vary,
+    result_texts,
+    suggestion_lines,
+)
 
 
 def tune_page(
@@ -36,5 +44,11 @@ def tune_page(
         varying=[heading for heading, _ in varying],
         rows=rows,
         has_now=any(row["now"] for row in rows),
-        note=REFUSED_NOTE,
+        nothing=NOTHING,
+        what="writes" if consumption.is_by_minute else "changes",
+        after=after_note(consumption),
+        notes=[
+            REFUSED_NOTE,
+            *([LEDGER_NOTE.replace("After", '"Suspended after"')] if consumption.is_by_minute else []),
+        ],
     )

@@ -1,7 +1,9 @@
 """What a person or a script sees of a comparison of settings. I/O."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -14,13 +16,32 @@ from jobs.tune.choices import lease_text
 from jobs.tune.suggest import Budget, Suggestion
 from jobs.view import PLAIN_TABLE, counted, utc
 
+NOTHING = "There is no change in it."
+AFTER_NOTE = "from the second in which a total came to its limit to the decision, half of them sooner"
+AFTER_NOTE_BY_MINUTE = (
+    "from the beginning of the minute in which a total came to its limit to the decision, half of them sooner; where "
+    "in that minute it was a ledger does not tell, so it is up to a minute too long"
+)
+LEDGER_NOTE = (
+    "From a ledger, which holds sums of minutes and counts each eventID once. Every figure but After is exact for a "
+    "step of whole minutes. A job with a shorter step decides sooner, and where windows hop it can find keys that this "
+    "does not."
+)
 REFUSED_NOTE = (
     "Refused is what was written while a lease of its key ran. Had it been refused, later totals would have been "
     "lower, and some later suspensions would not have come: neither replay nor this models that."
 )
 
+_WIDER_THAN_ANY: Final = 1_000
+_KNOWN_TO_THE_MINUTE: Final = ("seconds_to_suspend_median", "seconds_to_suspend_max")
 
-def cell_json(cell: Cell) -> dict[str, Any]:
+
+def after_note(consumption: Consumption) -> str:
+    """What the time until a suspension is."""
+    return AFTER_NOTE_BY_MINUTE if consumption.is_by_minute else AFTER_NOTE
+
+
+def cell_json(cell: Cell, consumption: Consumption) -> dict[str, Any]:
     """A cell as `--format json` tells it; durations as in the settings."""
     window = cell.settings.window
     return {
@@ -38,17 +59,20 @@ def cell_json(cell: Cell) -> dict[str, Any]:
         "near_keys": cell.near_keys,
         "seconds_to_suspend_median": cell.seconds_to_suspend_median,
         "seconds_to_suspend_max": cell.seconds_to_suspend_max,
+        "source": "ledger" if consumption.is_by_minute else "recording",
+        "known_to_the_minute": list(_KNOWN_TO_THE_MINUTE) if consumption.is_by_minute else [],
+        "knock_on_modelled": False,
     }
 
 
-def suggestion_json(suggestion: Suggestion, budget: Budget) -> dict[str, Any]:
+def suggestion_json(suggestion: Suggestion, budget: Budget, consumption: Consumption) -> dict[str, Any]:
     """A suggestion as `--format json` tells it."""
     distribution = suggestion.distribution
     return {
         "budget": str(budget),
         "suspensions_allowed": round(suggestion.allowed, 3),
-        "suggested": None if suggestion.chosen is None else cell_json(suggestion.chosen),
-        "next_lower": None if suggestion.below is None else cell_json(suggestion.below),
+        "suggested": None if suggestion.chosen is None else cell_json(suggestion.chosen, consumption),
+        "next_lower": None if suggestion.below is None else cell_json(suggestion.below, consumption),
         "keys": distribution.keys,
         "fullest_window_wcu": {f"p{share:g}": wcu for share, wcu in distribution.shares},
         "highest_wcu": distribution.highest_wcu,
@@ -90,43 +114,63 @@ def show_recording(console: Console, consumption: Consumption, settings: Setting
     """What was looked at, and with which settings where nothing else is said."""
     counts = consumption.counts
     if counts.first_event_ms is None or counts.last_event_ms is None:
-        console.print("The recording holds no change.")
+        console.print(NOTHING)
         return
+    what = "write" if consumption.is_by_minute else "change"
     console.print(
-        f"{counts.changes:,} changes of {counted(len(consumption.keys), 'partition key')} in {_covered(consumption)}, "
-        f"from {utc(counts.first_event_ms)} UTC",
+        f"{counted(counts.changes, what)} of {counted(len(consumption.keys), 'partition key')} in "
+        f"{_covered(consumption)}, from {utc(counts.first_event_ms)} UTC",
         highlight=False,
     )
     window, lease = settings.window, settings.lease
+    looked = "here looked at" if consumption.is_by_minute else "looked at"
     console.print(
         f"Set now: {settings.limits.default_wcu:,} WCU in {format_duration(window.size_ms)} ({window.kind.value}, "
-        f"looked at every {format_duration(window.step_ms)}), lease {lease_text(lease.steps_ms)}",
+        f"{looked} every {format_duration(window.step_ms)}), lease {lease_text(lease.steps_ms)}",
         highlight=False,
     )
 
 
 def show_cells(console: Console, cells: Sequence[Cell], settings: Settings, consumption: Consumption) -> None:
-    """The cells as a table; the one with the settings as they are is marked."""
-    table = Table(**PLAIN_TABLE)
-    varying = columns_that_vary(cells)
-    table.add_column("")
-    for heading, _ in varying:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for heading in RESULT_HEADINGS:
-        table.add_column(heading, justify="right", no_wrap=True)
+    """The cells as a table; the one with the settings as they are is marked.
+
+    Where the console is too narrow for it there is a table for each window and lease: no figure is ever cut.
+    """
     written_wcu = int(consumption.written.wcu.sum())
-    for at, cell in enumerate(cells):
-        mark = "*" if cell.settings == settings else ""
-        table.add_row(mark, *(texts[at] for _, texts in varying), *result_texts(cell, written_wcu))
-    console.print(table)
+    *varying, limits = columns_that_vary(cells)
+    rows = [
+        ["*" if cell.settings == settings else "", limits[1][at], *result_texts(cell, written_wcu)]
+        for at, cell in enumerate(cells)
+    ]
+    apart = [[texts[at] for _, texts in varying] for at in range(len(cells))]
+    wide = [[mark, *texts, *rest] for (mark, *rest), texts in zip(rows, apart, strict=True)]
+    table = _table(["", *(heading for heading, _ in varying), limits[0], *RESULT_HEADINGS], wide)
+    unbounded = console.options.update(max_width=_WIDER_THAN_ANY)
+    if not varying or console.measure(table, options=unbounded).maximum <= console.width:
+        console.print(table)
+    else:
+        for texts, group in groupby(zip(apart, rows, strict=True), key=itemgetter(0)):
+            said = (f"{heading} {text}" for (heading, _), text in zip(varying, texts, strict=True))
+            console.print(", ".join(said), style="bold", highlight=False)
+            console.print(_table(["", limits[0], *RESULT_HEADINGS], [row for _, row in group]))
     if any(cell.settings == settings for cell in cells):
-        console.print("* as it is set now")
+        console.print("* as it is set now" + (", but for the step" if consumption.is_by_minute else ""))
     for note in (
         "Leases: suspensions begun. Share: of all WCU written. Just under: keys that came near, not over.",
-        "After: from the second in which a total came to its limit to the decision, half of them sooner.",
+        f"After: {after_note(consumption)}.",
         REFUSED_NOTE,
+        *([LEDGER_NOTE] if consumption.is_by_minute else []),
     ):
         console.print(note, soft_wrap=True)
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(**PLAIN_TABLE)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def show_suggestion(console: Console, suggestion: Suggestion, budget: Budget, consumption: Consumption) -> None:

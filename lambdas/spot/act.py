@@ -3,16 +3,18 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from connectors.spot_facts import Purchase
-from lambdas.spot.amazon import AmazonError, Clients, Refusal, amazon_error
+from lambdas.spot.amazon import CALL_FAILED, AmazonError, Clients, Refusal, amazon_error
 from lambdas.spot.equivalence import tags_for_twin
 from lambdas.spot.fleet import GROUP_TAG, SWAP_TAG
-from lambdas.spot.saga import Call, Intent, Observed
+from lambdas.spot.observed import Observed
+from lambdas.spot.saga_step import Call, Intent
 from lambdas.spot.swap import Swap
 
 _GONE: Final = ("InvalidInstanceID.NotFound",)
+_WOULD_DO: Final = "DryRunOperation"
 _ALREADY: Final = ("already part of",)
 """What Auto Scaling says of an instance that has been attached. It gives no code of its own for it."""
 
@@ -42,7 +44,7 @@ class Act:
         }
         try:
             return calls[intent.call]()
-        except (ClientError, BotoCoreError) as error:
+        except CALL_FAILED as error:
             raise amazon_error(error, intent.call) from error
 
     def end(self, instance_id: str) -> None:
@@ -53,7 +55,32 @@ class Act:
             if error.response["Error"].get("Code") not in _GONE:
                 raise
 
+    def rehearse(self, intent: Intent, group: str, seen: Observed) -> bool:
+        """Whether EC2 said that it would make the call; False where it knows no rehearsal of it.
+
+        Source: EC2 API Reference, CommonParameters, DryRun: the answer to a call that would do is an error too.
+
+        Raises:
+            AmazonError: EC2 would refuse it, or did not answer.
+        """
+        try:
+            if intent.call is Call.LAUNCH:
+                self._ec2.run_instances(**self._request(_swap(intent), group, seen), DryRun=True)
+            elif intent.call is Call.END_TWIN:
+                self._ec2.terminate_instances(InstanceIds=[_instance(intent)], DryRun=True)
+        except ClientError as error:
+            if error.response["Error"].get("Code") not in (_WOULD_DO, *_GONE):
+                raise amazon_error(error, intent.call) from error
+            return True
+        except CALL_FAILED as error:
+            raise amazon_error(error, intent.call) from error
+        return False
+
     def _launch(self, swap: Swap, group: str, seen: Observed) -> str:
+        launched: str = self._ec2.run_instances(**self._request(swap, group, seen))["Instances"][0]["InstanceId"]
+        return launched
+
+    def _request(self, swap: Swap, group: str, seen: Observed) -> dict[str, Any]:
         original = seen.instances[swap.original_id]
         tags = {**tags_for_twin(original), SWAP_TAG: swap.swap_id, GROUP_TAG: group}
         request: dict[str, Any] = {
@@ -72,8 +99,7 @@ class Act:
         }
         if swap.option.purchase is Purchase.SPOT:
             request["InstanceMarketOptions"] = {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "one-time"}}
-        launched: str = self._ec2.run_instances(**request)["Instances"][0]["InstanceId"]
-        return launched
+        return request
 
     def _network(self, swap: Swap) -> dict[str, Any]:
         """The subnet, where EC2 takes it: with the network interfaces of the launch template, if it has any."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 CONNECT_S: Final = 2
 READ_S: Final = 10
@@ -85,12 +86,21 @@ class AmazonError(Exception):
         self.code = code
 
 
-def amazon_error(error: ClientError | BotoCoreError, operation: str = "") -> AmazonError:
+_NO_ANSWER: Final = "the answer is none of AWS's; a proxy or an emulator gave it"
+
+CALL_FAILED: Final = (ClientError, BotoCoreError, ResponseParserError)
+"""What botocore raises of a call that did not do: refused, without an answer, or with one that is none of AWS's."""
+
+
+def amazon_error(error: ClientError | BotoCoreError | ResponseParserError, operation: str = "") -> AmazonError:
     """What an error of boto3 means."""
     if not isinstance(error, ClientError):
-        return AmazonError(Refusal.TRANSIENT, operation, type(error).__name__, str(error))
+        what = _NO_ANSWER if isinstance(error, ResponseParserError) else str(error)
+        return AmazonError(Refusal.TRANSIENT, operation, type(error).__name__, what)
     code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if message.lstrip().startswith("<"):
+        code, message = str(status), _NO_ANSWER
     return AmazonError(_meaning(code, status), error.operation_name, code, message)
 
 
@@ -118,13 +128,23 @@ class Clients:
     dynamodb: Any
     sqs: Any
     kinesis: Any
+    savingsplans: Any
+    pricing: Any
 
 
-def connect(session: Any = None) -> Clients:
-    """Clients of the account, Region and endpoints that the environment or the session names."""
+_PRICE_LIST_REGIONS: Final = {"aws": "us-east-1", "aws-cn": "cn-northwest-1"}
+"""Where the Price List answers for all Regions of a partition. Source: AWS General Reference, billing endpoints."""
+
+
+def connect(session: Any = None, *, endpoint: str | None = None) -> Clients:
+    """Clients of the account, Region and endpoints that the environment or the session names, or of one endpoint."""
     session = session or boto3.session.Session()
     config = Config(
         connect_timeout=CONNECT_S, read_timeout=READ_S, retries={"mode": "standard", "total_max_attempts": ATTEMPTS}
     )
-    names = ("ec2", "autoscaling", "elbv2", "elb", "cloudformation", "dynamodb", "sqs", "kinesis")
-    return Clients(**{name: session.client(name, config=config) for name in names})
+    names = ("ec2", "autoscaling", "elbv2", "elb", "cloudformation", "dynamodb", "sqs", "kinesis", "savingsplans")
+    prices = _PRICE_LIST_REGIONS.get(session.get_partition_for_region(session.region_name), session.region_name)
+    return Clients(
+        **{name: session.client(name, config=config, endpoint_url=endpoint) for name in names},
+        pricing=session.client("pricing", region_name=prices, config=config, endpoint_url=endpoint),
+    )

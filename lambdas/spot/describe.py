@@ -2,20 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
-from connectors.prices import SpotPrice
 from lambdas.spot.amazon import Clients
-from lambdas.spot.commitments import Reservation
+from lambdas.spot.describe_market import DescribeMarket
 from lambdas.spot.described import (
     group_of,
     instances_of,
-    reservations_of,
-    spot_prices_of,
     types_of,
     user_data_sha256,
     volumes_of,
@@ -26,7 +22,6 @@ from lambdas.spot.fleet import ASG_TAG, SWAP_TAG, Group, Instance, TemplateVersi
 GROUPS_PAGE: Final = 100
 INSTANCES_PAGE: Final = 1_000
 TYPES_PAGE: Final = 100
-PRICES_PAGE: Final = 1_000
 """The most that each of them gives at once. Source: API references of EC2 and Auto Scaling."""
 
 _AWS_HOST: Final = ".amazonaws.com"
@@ -51,6 +46,11 @@ class Describe:
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
+
+    @property
+    def market(self) -> DescribeMarket:
+        """Questions about prices, commitments and scores."""
+        return DescribeMarket(self._clients)
 
     def tagged_groups(self, tag: str) -> tuple[Group, ...]:
         """All groups that have the tag, in the order of their names."""
@@ -83,11 +83,6 @@ class Describe:
         """All running instances of the account."""
         return self._instances({"instance-state-name": ["running"]})
 
-    def reservations(self) -> list[Reservation]:
-        """The Reserved Instances that are active. EC2 gives them all at once."""
-        answer = self._clients.ec2.describe_reserved_instances(Filters=[{"Name": "state", "Values": ["active"]}])
-        return reservations_of(answer)
-
     def instances(self, ids: Iterable[str]) -> dict[str, Instance]:
         """Those of these instances that exist."""
         ids = sorted(set(ids))
@@ -115,23 +110,6 @@ class Describe:
         names = sorted(set(names))
         parts = [names[at : at + _NAMED_TYPES] for at in range(0, len(names), _NAMED_TYPES)]
         return types_of(self._clients.ec2.describe_instance_types(InstanceTypes=part) for part in parts)
-
-    def spot_prices(
-        self, platforms: Iterable[str], at_ms: int, types: Iterable[str] | None = None, zone: str | None = None
-    ) -> list[SpotPrice]:
-        """The Spot prices that hold now, of all pools, or of some types in a zone."""
-        request: dict[str, Any] = {
-            "StartTime": datetime.fromtimestamp(at_ms / 1_000, UTC),
-            "ProductDescriptions": sorted({*platforms, *(f"{one} (Amazon VPC)" for one in platforms)}),
-        }
-        if types is not None:
-            request["InstanceTypes"] = sorted(types)
-        if zone is not None:
-            request["AvailabilityZone"] = zone
-        pages = self._clients.ec2.get_paginator("describe_spot_price_history").paginate(
-            **request, PaginationConfig={"PageSize": PRICES_PAGE}
-        )
-        return spot_prices_of(pages)
 
     def resolved(self, group: Group) -> tuple[TemplateVersion, str] | None:
         """The version that a group launches from now, by its number, and its image."""

@@ -2,15 +2,12 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from typing import Any
 
 from connectors.ec2.events import InstanceState
-from connectors.prices import SpotPrice
 from connectors.spot_facts import DEFAULT_PLATFORM, Purchase
-from lambdas.spot.commitments import Reservation
 from lambdas.spot.equivalence import Volume
-from lambdas.spot.fleet import Group, Instance, Member, MetadataOptions, TemplateVersion, TypeFacts
+from lambdas.spot.fleet import SHARED_TENANCY, Group, Instance, Member, MetadataOptions, TemplateVersion, TypeFacts
 
 _STACK_TAG = "aws:cloudformation:stack-name"
 
@@ -97,6 +94,7 @@ def _instance(answer: Answer) -> Instance:
             hop_limit=metadata.get("HttpPutResponseHopLimit", 1),
             instance_tags=metadata.get("InstanceMetadataTags", "disabled"),
         ),
+        tenancy=answer["Placement"].get("Tenancy") or SHARED_TENANCY,
         tags={tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])},
     )
 
@@ -121,34 +119,6 @@ def _type(answer: Answer) -> TypeFacts:
         bare_metal=bool(answer.get("BareMetal")),
         spot="spot" in answer.get("SupportedUsageClasses", ["on-demand", "spot"]),
     )
-
-
-def spot_prices_of(pages: Iterable[Answer]) -> list[SpotPrice]:
-    """The prices of pages of DescribeSpotPriceHistory."""
-    return [
-        SpotPrice(
-            zone=one["AvailabilityZone"],
-            instance_type=one["InstanceType"],
-            platform=one["ProductDescription"].removesuffix(" (Amazon VPC)"),
-            at_ms=int(one["Timestamp"].timestamp() * 1_000),
-            per_hour=Decimal(one["SpotPrice"]),
-        )
-        for page in pages
-        for one in page["SpotPriceHistory"]
-    ]
-
-
-def reservations_of(answer: Answer) -> list[Reservation]:
-    """The reservations of an answer of DescribeReservedInstances."""
-    return [
-        Reservation(
-            instance_type=one["InstanceType"],
-            platform=one["ProductDescription"].removesuffix(" (Amazon VPC)"),
-            zone=one.get("AvailabilityZone") if one.get("Scope") == "Availability Zone" else None,
-            count=one["InstanceCount"],
-        )
-        for one in answer["ReservedInstances"]
-    ]
 
 
 def volumes_of(answer: Answer, instance_id: str) -> tuple[Volume, ...]:

@@ -8,6 +8,7 @@ from typing import Final
 from connectors.ec2.identifiers import ACCOUNT, REGION
 from lambdas.spot.group_policy import DEFAULT_TAG
 
+_WHOLE_PERCENT: Final = 100
 _FLAGS: Final = {"": False, "false": False, "true": True}
 
 
@@ -22,6 +23,8 @@ class Environment:
         dead_letter_queue: where messages that can never succeed go, with the reason; None leaves it to the redrive.
         tag: the tag that puts a group under our care.
         prices: a price file; None for none.
+        price_cache: where answers of the Price List are kept for a day; None keeps none.
+        compute_percent: how much of each Compute Savings Plan is left for the instances of this Region.
         events_stream: the Kinesis stream that carries EC2's events, for what the scan saw; None for none.
         dry_run: whether nothing is changed, and only logged what would be.
         account: ours.
@@ -38,6 +41,8 @@ class Environment:
     dry_run: bool
     account: str | None
     region: str
+    price_cache: Path | None = None
+    compute_percent: int = 100
 
 
 class ActuatorSettingsError(ValueError):
@@ -57,6 +62,9 @@ def read_environment(environment: Mapping[str, str]) -> Environment:
     ]
     if environment.get("HEADROOM_DRY_RUN", "") not in _FLAGS:
         mistakes.append("HEADROOM_DRY_RUN takes true or false")
+    percent = environment.get("HEADROOM_COMPUTE_PLAN_PERCENT") or "100"
+    if not (percent.isascii() and percent.isdigit()) or int(percent) > _WHOLE_PERCENT:
+        mistakes.append("HEADROOM_COMPUTE_PLAN_PERCENT takes a whole number from 0 to 100")
     account = environment.get("HEADROOM_ACCOUNT") or None
     if account and not ACCOUNT.fullmatch(account):
         mistakes.append("HEADROOM_ACCOUNT takes the 12 digits of an account")
@@ -76,4 +84,6 @@ def read_environment(environment: Mapping[str, str]) -> Environment:
         dry_run=_FLAGS[environment.get("HEADROOM_DRY_RUN", "")],
         account=account,
         region=region,
+        price_cache=Path(environment["HEADROOM_PRICE_CACHE"]) if environment.get("HEADROOM_PRICE_CACHE") else None,
+        compute_percent=int(percent),
     )

@@ -23,6 +23,9 @@ GROUP_TAG: Final = "headroom:group"
 ASG_TAG: Final = "aws:autoscaling:groupName"
 """On every instance that is, or was, in a group; Auto Scaling sets it, and nobody else can."""
 
+SHARED_TENANCY: Final = "default"
+"""`Placement.Tenancy` of an instance on hardware that others use too, as nearly all are."""
+
 IN_SERVICE: Final = "InService"
 ENDED: Final = frozenset({InstanceState.SHUTTING_DOWN, InstanceState.TERMINATED})
 
@@ -71,6 +74,7 @@ class Instance:
         platform: `PlatformDetails`, which is what prices go by.
         profile: the ARN of its instance profile.
         security_groups: their ids.
+        tenancy: `default`, `dedicated` or `host`.
     """
 
     instance_id: str
@@ -85,6 +89,7 @@ class Instance:
     profile: str | None = None
     security_groups: frozenset[str] = frozenset()
     metadata: MetadataOptions = MetadataOptions()
+    tenancy: str = SHARED_TENANCY
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -234,3 +239,15 @@ class Fleet:
         if instance.purchase is Purchase.SPOT:
             return self.spot_price(instance.pool, instance.platform)
         return self.on_demand_price(instance.instance_type, instance.platform)
+
+    def serving(self, group: Group, purchase: Purchase) -> list[tuple[Member, Instance]]:
+        """The members of a group that serve and are paid for in this way, the oldest first."""
+        found = [
+            (member, instance)
+            for member in group.members
+            if member.serves
+            and (instance := self.instances.get(member.instance_id)) is not None
+            and instance.purchase is purchase
+            and instance.state is InstanceState.RUNNING
+        ]
+        return sorted(found, key=lambda pair: (pair[1].launched_at_ms, pair[1].instance_id))

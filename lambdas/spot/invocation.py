@@ -1,220 +1,35 @@
-"""Invocation: what each of the Spot actuators is made of, and how a batch of messages is worked off.
+"""Invocation: how a batch of messages is worked off.
 
 At least once: a message is done when its work is, and goes back to the queue if that may do later. What can never
 succeed goes to the dead-letter queue at once, with the reason beside it.
 """
 
 import os
-import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 
+import boto3
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+from aws_lambda_powertools.metrics import EphemeralMetrics
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.actions import MalformedActionError, UnknownActionError
-from connectors.spot_facts import CapacityError, Facts, LaunchRefused, Purchase, encode_facts, facts_id
-from connectors.swap_messages import SwapInstance, encode
-from lambdas.spot.act import Act
-from lambdas.spot.amazon import AmazonError, Clients, Refusal, amazon_error, connect
-from lambdas.spot.describe import Describe
-from lambdas.spot.drive import Driven, Driver, RefusedLaunch
+from lambdas.spot.actuator import Actuator, ForeignError, UndoneError
+from lambdas.spot.amazon import CALL_FAILED, AmazonError, Clients, Refusal, amazon_error, connect
 from lambdas.spot.environment import Environment, read_environment
-from lambdas.spot.fleet import Market, Pool, TypeFacts
-from lambdas.spot.journal import JournalCorruptError, JournalStore
-from lambdas.spot.saga import SagaSettings, Wait
-from lambdas.spot.scan import Scanned, load_prices, scan_fleet
-from lambdas.spot.swap import GroupJournal
+from lambdas.spot.journal import JournalCorruptError
 
 NAMESPACE: Final = "Headroom"
-MAX_DELAY_S: Final = 900
-"""The longest that SQS delays a message."""
-
-
-class ForeignError(Exception):
-    """A message about what is not ours to touch; the text says why."""
-
-
-class UndoneError(Exception):
-    """What was asked for was refused, and has been undone or is being undone; only a person can help."""
-
 
 _NEVER: Final = (MalformedActionError, UnknownActionError, ForeignError, UndoneError)
 
 
-_known_types: dict[str, Mapping[str, TypeFacts]] = {}
-
-
-@dataclass(frozen=True)
-class Actuator:
-    """One actuator: its settings, its clients, its log and its counts."""
-
-    environment: Environment
-    clients: Clients
-    logger: Logger
-    metrics: EphemeralMetrics
-    clock_ms: Callable[[], int] = lambda: int(time.time() * 1_000)
-
-    @property
-    def describe(self) -> Describe:
-        """Questions."""
-        return Describe(self.clients)
-
-    @property
-    def store(self) -> JournalStore:
-        """The journal."""
-        return JournalStore(self.clients.dynamodb, self.environment.table)
-
-    @property
-    def act(self) -> Act:
-        """Changes."""
-        return Act(self.clients)
-
-    def types(self) -> Mapping[str, TypeFacts]:
-        """What instance types have; it never changes, so a warm function asks once."""
-        if self.environment.region not in _known_types:
-            _known_types[self.environment.region] = self.describe.types()
-        return _known_types[self.environment.region]
-
-    def scan(self, markets: Mapping[Pool, Market]) -> Scanned:
-        """The whole fleet as it is now, with the markets of its pools."""
-        environment = self.environment
-        return scan_fleet(
-            self.describe,
-            account=environment.account or "",
-            region=environment.region,
-            at_ms=self.clock_ms(),
-            tag=environment.tag,
-            listed=load_prices(environment.prices),
-            markets=markets,
-            types=self.types,
-        )
-
-    def driver(self) -> Driver:
-        """Steps."""
-        return Driver(
-            self.describe,
-            self.act,
-            self.store,
-            tag=self.environment.tag,
-            settings=SagaSettings(),
-            clock_ms=self.clock_ms,
-            dry_run=self.environment.dry_run,
-        )
-
-    def require_ours(self, account: str, region: str) -> None:
-        """Nothing, where a message is about our account and Region.
-
-        Raises:
-            ForeignError: It is not.
-        """
-        if (account, region) != (self.environment.account, self.environment.region):
-            reason = f"it is about {account} in {region}, not {self.environment.account} in {self.environment.region}"
-            raise ForeignError(reason)
-
-    def wake(self, journal: GroupJournal, wait: Wait) -> None:
-        """Sends the message that takes up a group after a wait."""
-        body = SwapInstance(
-            account=self.environment.account or "",
-            region=self.environment.region,
-            group=journal.group,
-            wake=journal.wake,
-        )
-        self.clients.sqs.send_message(
-            QueueUrl=self.environment.swapper_queue,
-            MessageBody=encode(body),
-            DelaySeconds=min(MAX_DELAY_S, -(-wait.delay_ms // 1_000)),
-        )
-
-    def report(self, driven: Driven) -> None:
-        """Logs and counts how far a group came.
-
-        Raises:
-            UndoneError: It came to a call that it may not make.
-            AmazonError: It came to a call that may do later.
-        """
-        group = driven.journal.group
-        for call in driven.calls:
-            self.count(f"Calls{call.title().replace('_', '')}")
-        for refused in driven.refused:
-            self.count("LaunchesRefused")
-            self.logger.warning(
-                "launch_refused",
-                group=group,
-                swap=refused.swap.swap_id,
-                type=refused.swap.option.instance_type,
-                zone=refused.zone,
-                code=refused.code,
-            )
-        self.tell(facts for facts in map(self._refusal, driven.refused) if facts is not None)
-        for ended in driven.ended:
-            self.count(f"Swaps{ended.outcome.title()}")
-            self.logger.info(
-                f"swap_{ended.outcome}",
-                group=group,
-                swap=ended.swap_id,
-                original=ended.original_id,
-                twin=ended.twin_id,
-                purpose=ended.purpose,
-                reason=ended.reason,
-            )
-        if driven.intended:
-            self.logger.info("dry_run", group=group, would=driven.intended)
-        if driven.wait:
-            self.logger.info("swap_waits", group=group, reason=driven.wait.reason, delay_ms=driven.wait.delay_ms)
-        if driven.error is not None:
-            self.count("CallsFailed")
-            self.logger.error("call_failed", group=group, error=str(driven.error), means=driven.error.refusal)
-            if driven.error.refusal is Refusal.TRANSIENT or driven.journal.is_open:
-                raise driven.error
-            raise UndoneError(str(driven.error)) from driven.error
-
-    def _refusal(self, refused: RefusedLaunch) -> Facts | None:
-        """What a refused launch says of its pool; a quota, and On-Demand capacity, say nothing of it."""
-        option = refused.swap.option
-        if option.purchase is not Purchase.SPOT or refused.code not in tuple(CapacityError) or not refused.zone:
-            return None
-        launch = refused.swap.client_token
-        return LaunchRefused(
-            event_id=facts_id("refused", launch),
-            account=self.environment.account or "",
-            region=self.environment.region,
-            at_ms=self.clock_ms(),
-            instance_type=option.instance_type,
-            zone=refused.zone,
-            error=CapacityError(refused.code),
-            launch=launch,
-        )
-
-    def tell(self, facts: Iterable[Facts]) -> None:
-        """Puts facts on the stream of EC2's events, for the spot job, if there is one."""
-        stream = self.environment.events_stream
-        records = [{"Data": encode_facts(one), "PartitionKey": one.event_id} for one in facts] if stream else []
-        if not records:
-            return
-        try:
-            failed = self.clients.kinesis.put_records(StreamName=stream, Records=records)["FailedRecordCount"]
-        except (ClientError, BotoCoreError) as error:
-            # Facts help the job to judge; no swap waits for them.
-            self.logger.warning("facts_not_sent", records=len(records), error=str(error))
-            return
-        if failed:
-            self.logger.warning("facts_not_sent", records=failed)
-
-    def count(self, name: str, value: int = 1) -> None:
-        """Counts."""
-        self.metrics.add_metric(name, MetricUnit.Count, value)
-
-
 @lru_cache(maxsize=1)
-def _clients(_environment: Environment) -> Clients:
-    return connect()
+def _clients(region: str) -> Clients:
+    return connect(boto3.session.Session(region_name=region))
 
 
 def actuator(service: str, context: Any, logger: Logger) -> Actuator:
@@ -227,7 +42,9 @@ def actuator(service: str, context: Any, logger: Logger) -> Actuator:
     if environment.account is None:
         account = str(context.invoked_function_arn).split(":")[4]
         environment = Environment(**{**_fields(environment), "account": account})
-    return Actuator(environment, _clients(environment), logger, EphemeralMetrics(namespace=NAMESPACE, service=service))
+    return Actuator(
+        environment, _clients(environment.region), logger, EphemeralMetrics(namespace=NAMESPACE, service=service)
+    )
 
 
 def _fields(environment: Environment) -> dict[str, Any]:
@@ -243,13 +60,18 @@ def work_off(
         try:
             handle(_bytes(record.body))
         except _NEVER as error:
-            _refuse(made, record, error)
-        except (ClientError, BotoCoreError) as error:
-            made.logger.warning("message_returned", message_id=record.message_id, error=str(error))
-            raise amazon_error(error) from error
+            return _refuse(made, record, error)
+        except CALL_FAILED as error:
+            failed = amazon_error(error, "describe")
+            if failed.refusal is Refusal.DENIED:
+                # Nothing has been begun by this message, and no later time gives the right.
+                return _refuse(made, record, failed)
+            made.logger.warning("message_returned", message_id=record.message_id, error=str(failed))
+            raise failed from error
         except (AmazonError, JournalCorruptError) as error:
             made.logger.warning("message_returned", message_id=record.message_id, error=str(error))
             raise
+        return None
 
     processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
     try:
@@ -273,8 +95,12 @@ def _refuse(made: Actuator, record: SQSRecord, error: Exception) -> None:
     made.logger.error("message_refused", message_id=record.message_id, kind=type(error).__name__, reason=str(error))
     if made.environment.dead_letter_queue is None:
         raise error
+    url = made.environment.dead_letter_queue
+    # The dead-letter queue of a FIFO queue is one too.
+    one_of = {"MessageGroupId": record.message_id, "MessageDeduplicationId": record.message_id}
     made.clients.sqs.send_message(
-        QueueUrl=made.environment.dead_letter_queue,
+        QueueUrl=url,
+        **(one_of if url.endswith(".fifo") else {}),
         MessageBody=record.body,
         MessageAttributes={"Reason": {"DataType": "String", "StringValue": f"{type(error).__name__}: {error}"[:1_024]}},
     )

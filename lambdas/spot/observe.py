@@ -7,8 +7,8 @@ from lambdas.spot.describe import Describe
 from lambdas.spot.equivalence import lacks
 from lambdas.spot.fleet import Group, Instance
 from lambdas.spot.group_policy import PolicyError, read_policy
-from lambdas.spot.plan import group_busy
-from lambdas.spot.saga import Observed
+from lambdas.spot.group_refusal import group_busy
+from lambdas.spot.observed import Observed
 from lambdas.spot.swap import GroupJournal, Phase, Swap
 
 _JOINING = frozenset({Phase.ATTACHING, Phase.JOINING, Phase.ENDING})

@@ -1,18 +1,21 @@
 """Plan: which instances of a group to swap now, for what, and why the others stay as they are. Pure.
 
 A plan goes both ways. An instance becomes Spot while the group has more On-Demand Instances than its tags ask for, and
-On-Demand again when it has fewer, or when the pool that it is of is given up.
+On-Demand again when it has fewer, when the pool that it is of is given up, or when a commitment would pay for it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Final
 
 from connectors.ec2.events import InstanceState
 from connectors.spot_facts import Purchase
-from lambdas.spot.fleet import Fleet, Group, Instance, Market, Member, Pool
+from lambdas.spot.commitments import FreeCover
+from lambdas.spot.fleet import Fleet, Group, Instance, Market, Member
 from lambdas.spot.group_policy import DEFAULT_TAG, GroupPolicy, PolicyError, read_policy
-from lambdas.spot.pools import NoPoolError, PoolUse, on_demand_option, spot_options
+from lambdas.spot.group_refusal import group_refusal, not_now
+from lambdas.spot.pools import NoPoolError, on_demand_option, pool_use, spot_options
 from lambdas.spot.swap import GroupJournal, LaunchOption, PlannedSwap, Purpose
 
 LOST_MARKETS: Final = frozenset({Market.FALLBACK, Market.PINNED})
@@ -56,27 +59,49 @@ class PlanSettings:
         tag: the tag that puts a group under our care.
         defaults: what a group's tags do not say.
         covered: On-Demand Instances that are paid for already, and by what.
-        free_cover: how many more On-Demand Instances of a type are paid for already.
+        free: what commitments would pay for in addition.
     """
 
     tag: str = DEFAULT_TAG
     defaults: GroupPolicy = field(default_factory=GroupPolicy)
     covered: Mapping[str, str] = field(default_factory=dict)
-    free_cover: Mapping[str, int] = field(default_factory=dict)
+    free: FreeCover = field(default_factory=FreeCover)
 
 
 def plan_fleet(fleet: Fleet, journals: Mapping[str, GroupJournal], settings: PlanSettings) -> tuple[GroupPlan, ...]:
     """The plan of every group of a scan."""
-    free = dict(settings.free_cover)
+    free = free_after(settings.free, fleet, journals.values())
     plans = []
     for group in fleet.groups:
         journal = journals.get(group.name, GroupJournal(group.name))
-        plan = plan_group(fleet, group, journal, replace(settings, free_cover=free))
+        plan = plan_group(fleet, group, journal, replace(settings, free=free))
         for swap in plan.swaps:
-            if swap.purpose is Purpose.TO_ON_DEMAND and free.get(swap.original_type, 0) > 0:
-                free[swap.original_type] -= 1
+            free = _free_after_swap(free, fleet, swap)
         plans.append(plan)
     return tuple(plans)
+
+
+def free_after(free: FreeCover, fleet: Fleet, journals: Iterable[GroupJournal]) -> FreeCover:
+    """What commitments would still pay for once the On-Demand Instances that are on their way run.
+
+    Until then no description of instances shows them, and what they will use must not be given away twice.
+    """
+    for swap in (swap for journal in journals for swap in journal.swaps if not swap.option.is_spot):
+        twin, original = fleet.instances.get(swap.twin_id or ""), fleet.instances.get(swap.original_id)
+        if original is not None and original.purchase is Purchase.SPOT and not _runs(twin):
+            coming = replace(original, instance_type=swap.option.instance_type)
+            free = free.after(coming) or free
+    return free
+
+
+def _runs(twin: Instance | None) -> bool:
+    return twin is not None and twin.state is InstanceState.RUNNING
+
+
+def _free_after_swap(free: FreeCover, fleet: Fleet, swap: PlannedSwap) -> FreeCover:
+    if swap.purpose is not Purpose.TO_ON_DEMAND:
+        return free
+    return free.after(fleet.instances[swap.original_id]) or free
 
 
 def plan_group(
@@ -87,46 +112,18 @@ def plan_group(
         policy = read_policy(group.tags, settings.tag, settings.defaults)
     except PolicyError as error:
         return GroupPlan(group.name, refusal=str(error), desired=group.desired)
-    refusal = group_refusal(group, fleet.changing_stacks, enabled=policy.enabled) or _not_now(policy, fleet.at_ms)
+    refusal = group_refusal(group, fleet.changing_stacks, enabled=policy.enabled) or not_now(policy, fleet.at_ms)
     planning = _Planning(fleet, group, journal, policy, settings, only)
     plan = GroupPlan(
         group.name,
         notes=_notes(group),
         desired=group.desired,
-        on_demand=len(planning.serving(Purchase.ON_DEMAND)),
+        on_demand=len(fleet.serving(group, Purchase.ON_DEMAND)),
         least_on_demand=policy.least_on_demand(group.desired),
     )
     if refusal:
         return replace(plan, refusal=refusal)
     return planning.filled(plan)
-
-
-def group_refusal(group: Group, changing_stacks: frozenset[str], *, enabled: bool = True) -> str | None:
-    """Why nothing of a group may be changed, None if it may."""
-    if not enabled:
-        return "its tag says off"
-    if group.deleting:
-        return "it is being deleted"
-    if group.template is None:
-        return "it launches from a launch configuration; a launch template is needed"
-    if group.on_demand_percentage not in (None, 100):
-        return f"its mixed instances policy buys Spot itself ({group.on_demand_percentage} % On-Demand above its base)"
-    if group.weighted:
-        return "its mixed instances policy counts capacity by weight"
-    return group_busy(group, changing_stacks)
-
-
-def group_busy(group: Group, changing_stacks: frozenset[str]) -> str | None:
-    """Why a group must be left alone for now, None if it need not."""
-    if group.suspended:
-        return f"processes are suspended, as in a deployment: {', '.join(sorted(group.suspended))}"
-    if group.stack in changing_stacks:
-        return f"its stack {group.stack} is being changed"
-    return None
-
-
-def _not_now(policy: GroupPolicy, at_ms: int) -> str | None:
-    return "its schedule does not allow it now" if policy.schedule and not policy.schedule.is_open(at_ms) else None
 
 
 def _notes(group: Group) -> tuple[str, ...]:
@@ -144,18 +141,6 @@ class _Planning:
     settings: PlanSettings
     only: str | None = None
 
-    def serving(self, purchase: Purchase) -> list[tuple[Member, Instance]]:
-        """The members that serve and are paid for in this way, the oldest first."""
-        found = [
-            (member, instance)
-            for member in self.group.members
-            if member.serves
-            and (instance := self.fleet.instances.get(member.instance_id)) is not None
-            and instance.purchase is purchase
-            and instance.state is InstanceState.RUNNING
-        ]
-        return sorted(found, key=lambda pair: (pair[1].launched_at_ms, pair[1].instance_id))
-
     def filled(self, plan: GroupPlan) -> GroupPlan:
         """The plan with its swaps: the most pressing first, as many as the group's tags allow at a time."""
         room = self.policy.parallel - len(self.journal.swaps)
@@ -164,17 +149,18 @@ class _Planning:
             return replace(plan, refusal=f"only {self.group.serving_without(None)} of {self.group.desired} serve")
         swaps: list[PlannedSwap] = []
         coming = {swap.original_id: swap.option for swap in self.journal.swaps}
-        on_demand = plan.on_demand + self._balance(coming)
+        on_demand, free = plan.on_demand + self._balance(coming), self.settings.free
         for member, instance in self._in_order():
             if self.journal.swap_of(instance.instance_id) or self.only not in (None, instance.instance_id):
                 continue
-            decided = self._decide(member, instance, on_demand, swaps)
+            decided = self._decide(member, instance, on_demand, free, swaps)
             if isinstance(decided, PlannedSwap) and len(swaps) >= room:
                 decided = Kept(instance.instance_id, f"{decided.reason}; next, {self.policy.parallel} at a time")
             if isinstance(decided, Kept):
                 kept.append(decided)
                 continue
             swaps.append(decided)
+            free = _free_after_swap(free, self.fleet, decided)
             on_demand += _gained(decided.original_purchase, decided.options[0])
         return replace(plan, swaps=tuple(swaps), kept=tuple(kept))
 
@@ -185,15 +171,15 @@ class _Planning:
 
     def _in_order(self) -> list[tuple[Member, Instance]]:
         """Spot Instances before On-Demand ones, those of lost pools first: what is at risk is more pressing."""
-        spots = self.serving(Purchase.SPOT)
+        spots = self.fleet.serving(self.group, Purchase.SPOT)
         risk = [Market.ARMED, Market.SUSPECT, Market.FALLBACK, Market.PINNED]
         spots.sort(key=lambda pair: -risk.index(self.fleet.market(pair[1].pool)))
-        return [*spots, *self.serving(Purchase.ON_DEMAND)]
+        return [*spots, *self.fleet.serving(self.group, Purchase.ON_DEMAND)]
 
     def _decide(
-        self, member: Member, instance: Instance, on_demand: int, swaps: list[PlannedSwap]
+        self, member: Member, instance: Instance, on_demand: int, free: FreeCover, swaps: list[PlannedSwap]
     ) -> PlannedSwap | Kept:
-        wanted = self._wanted(instance, on_demand)
+        wanted = self._wanted(instance, on_demand, free)
         if isinstance(wanted, Kept):
             wanted = self._rolled_out(instance) or wanted
         if isinstance(wanted, Kept):
@@ -206,7 +192,7 @@ class _Planning:
         if member.template is None:
             return Kept(instance.instance_id, "it was not launched from a launch template")
         try:
-            options = self._options(instance, purpose, swaps)
+            options = self._options(instance, purpose, free, swaps)
         except NoPoolError as error:
             return Kept(instance.instance_id, str(error))
         newest = self.group.template if purpose is Purpose.ROLL_OUT else None
@@ -224,12 +210,12 @@ class _Planning:
             reason=reason,
         )
 
-    def _wanted(self, instance: Instance, on_demand: int) -> tuple[Purpose, str] | Kept:
+    def _wanted(self, instance: Instance, on_demand: int, free: FreeCover) -> tuple[Purpose, str] | Kept:
         least = self.policy.least_on_demand(self.group.desired)
         if instance.purchase is Purchase.SPOT:
-            return self._wanted_of_spot(instance, on_demand, least)
+            return self._wanted_of_spot(instance, on_demand, least, free)
         if cover := self.settings.covered.get(instance.instance_id):
-            return Kept(instance.instance_id, f"it is paid for already: {cover}")
+            return Kept(instance.instance_id, f"covered by {cover}")
         if on_demand <= least:
             return Kept(instance.instance_id, f"the group must have {least} On-Demand, and has {on_demand}")
         market = self.fleet.market(instance.pool)
@@ -240,14 +226,16 @@ class _Planning:
             )
         return Purpose.TO_SPOT, f"{on_demand} On-Demand, {least} must be"
 
-    def _wanted_of_spot(self, instance: Instance, on_demand: int, least: int) -> tuple[Purpose, str] | Kept:
+    def _wanted_of_spot(
+        self, instance: Instance, on_demand: int, least: int, free: FreeCover
+    ) -> tuple[Purpose, str] | Kept:
         market = self.fleet.market(instance.pool)
         if market in LOST_MARKETS:
             return Purpose.TO_ON_DEMAND, f"the market of {instance.instance_type} in {instance.zone} is {market}"
         if on_demand < least:
             return Purpose.TO_ON_DEMAND, f"{on_demand} On-Demand, {least} must be"
-        if self.settings.free_cover.get(instance.instance_type, 0) > 0:
-            return Purpose.TO_ON_DEMAND, f"a reservation of {instance.instance_type} is paid for and free"
+        if cover := free.covers(instance):
+            return Purpose.TO_ON_DEMAND, f"it would be covered by {cover}, paid for and free"
         return Kept(instance.instance_id, "it is Spot already")
 
     def _rolled_out(self, instance: Instance) -> tuple[Purpose, str] | None:
@@ -256,72 +244,16 @@ class _Planning:
             return None
         return Purpose.ROLL_OUT, f"its image is {instance.image_id}, the launch template's is {image}"
 
-    def _options(self, instance: Instance, purpose: Purpose, swaps: list[PlannedSwap]) -> tuple[LaunchOption, ...]:
+    def _options(
+        self, instance: Instance, purpose: Purpose, free: FreeCover, swaps: list[PlannedSwap]
+    ) -> tuple[LaunchOption, ...]:
         if purpose is Purpose.TO_ON_DEMAND:
-            return (on_demand_option(instance, self.fleet),)
+            option = on_demand_option(instance, self.fleet)
+            return (replace(option, per_hour=Decimal(0)) if free.covers(instance) else option,)
         if purpose is Purpose.ROLL_OUT:
             return (LaunchOption(instance.instance_type, instance.purchase, self.fleet.price_of(instance)),)
-        return spot_options(instance, self.fleet, self.policy, self.pool_use(swaps))
-
-    def pool_use(self, swaps: list[PlannedSwap]) -> PoolUse:
-        """How the group's Spot Instances are spread, with those under way and planned."""
-        members = [
-            self.fleet.instances[one.instance_id]
-            for one in self.group.members
-            if one.instance_id in self.fleet.instances
-        ]
-        planned = [Pool(swap.options[0].instance_type, swap.zone) for swap in swaps if _is_spot(swap.options[0])]
-        under_way = [
-            Pool(swap.option.instance_type, self.fleet.instances[swap.original_id].zone)
-            for swap in self.journal.swaps
-            if _is_spot(swap.option)
-            and swap.original_id in self.fleet.instances
-            and not self.group.member(swap.twin_id)
-        ]
-        return PoolUse.of(self.group.desired, members, [*planned, *under_way])
-
-
-def plan_replacement(
-    fleet: Fleet, group: Group, instance: Instance, journal: GroupJournal, settings: PlanSettings
-) -> PlannedSwap | Kept:
-    """What to launch in place of a Spot Instance that is interrupted: other Spot capacity, and else On-Demand.
-
-    Neither schedule nor cool-down nor the number of swaps at a time holds it up, for the instance ends in any case.
-    """
-    try:
-        policy = read_policy(group.tags, settings.tag, settings.defaults)
-    except PolicyError as error:
-        return Kept(instance.instance_id, str(error))
-    member = group.member(instance.instance_id)
-    refusal = group_refusal(group, fleet.changing_stacks, enabled=policy.enabled)
-    if refusal or member is None or member.template is None:
-        return Kept(instance.instance_id, refusal or "it was not launched from a launch template of its group")
-    planning = _Planning(fleet, group, journal, policy, settings)
-    on_demand = on_demand_option(instance, fleet)
-    try:
-        lost = replace(fleet, markets={**fleet.markets, instance.pool: Market.FALLBACK})
-        spots = spot_options(instance, lost, policy, planning.pool_use([]))[:1]
-    except NoPoolError:
-        spots = ()
-    if len(planning.serving(Purchase.ON_DEMAND)) < policy.least_on_demand(group.desired):
-        spots = ()
-    return PlannedSwap(
-        group=group.name,
-        original_id=instance.instance_id,
-        original_type=instance.instance_type,
-        original_purchase=instance.purchase,
-        purpose=Purpose.REPLACE,
-        template=member.template,
-        subnet_id=instance.subnet_id,
-        zone=instance.zone,
-        options=(*spots, on_demand),
-        per_hour=fleet.price_of(instance),
-        reason="it is interrupted",
-    )
-
-
-def _is_spot(option: LaunchOption) -> bool:
-    return option.purchase is Purchase.SPOT
+        use = pool_use(self.fleet, self.group, self.journal, swaps)
+        return spot_options(instance, self.fleet, self.policy, use)
 
 
 def _gained(before: Purchase, option: LaunchOption) -> int:

@@ -13,11 +13,12 @@ HOURS_A_MONTH: Final = 730
 _COLUMNS: Final = "  {sign} {instance:<20} {kind:<14} {purchase:<10} {price:>10}  {reason}"
 
 
-def lines_of(plans: Iterable[GroupPlan]) -> Iterator[str]:
+def lines_of(plans: Iterable[GroupPlan], commitments: Iterable[str] = ()) -> Iterator[str]:
     """The plan as a diff: what goes (-), what comes in its place (+), what stays (=), and why."""
     plans = list(plans)
     for plan in plans:
         yield from _group_lines(plan)
+    yield from commitments
     yield from _summary(plans)
 
 
@@ -64,7 +65,8 @@ def _summary(plans: list[GroupPlan]) -> Iterator[str]:
     if known:
         total = sum(known, Decimal(0))
         unknown = f", {len(swaps) - len(known)} of unknown price not counted" if len(known) < len(swaps) else ""
-        yield f"Expected saving: {total:.4f} USD an hour, {total * HOURS_A_MONTH:,.2f} a month{unknown}"
+        what, amount = ("saving", total) if total >= 0 else ("to cost more", -total)
+        yield f"Expected {what}: {amount:.4f} USD an hour, {amount * HOURS_A_MONTH:,.2f} a month{unknown}"
 
 
 def _price(price: Decimal | None) -> str:
@@ -83,7 +85,7 @@ def _saving(swap: PlannedSwap) -> str:
     return f"{'saves' if saving >= 0 else 'costs'} {abs(saving):.4f} USD an hour, {monthly:,.2f} a month"
 
 
-def to_json(plans: Iterable[GroupPlan]) -> str:
+def to_json(plans: Iterable[GroupPlan], commitments: Iterable[str] = ()) -> str:
     """The plan as one JSON object; prices are decimal text, in US dollars an hour."""
     plans = list(plans)
     known = [swap.saving_per_hour for plan in plans for swap in plan.swaps if swap.saving_per_hour is not None]
@@ -91,6 +93,7 @@ def to_json(plans: Iterable[GroupPlan]) -> str:
         {
             "version": 1,
             "groups": [_group_json(plan) for plan in plans],
+            "commitments": list(commitments),
             "swaps": sum(len(plan.swaps) for plan in plans),
             "saving_per_hour": str(sum(known, Decimal(0))),
         },

@@ -1,14 +1,14 @@
 """Pools: which Spot capacity may take the place of an instance, the best first. Pure."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 from connectors.spot_facts import Purchase
-from lambdas.spot.fleet import Fleet, Instance, Market, Pool
+from lambdas.spot.fleet import Fleet, Group, Instance, Market, Pool
 from lambdas.spot.group_policy import GroupPolicy
-from lambdas.spot.swap import LaunchOption
+from lambdas.spot.swap import GroupJournal, LaunchOption, PlannedSwap
 
 MOST_OPTIONS = 4
 """As many launches are tried before a swap is given up; each is a call."""
@@ -30,6 +30,18 @@ class PoolUse:
         """How they are spread over pools."""
         spots = [one.pool for one in instances if one.purchase is Purchase.SPOT]
         return cls(desired, Counter([*spots, *coming]))
+
+
+def pool_use(fleet: Fleet, group: Group, journal: GroupJournal, planned: Iterable[PlannedSwap] = ()) -> PoolUse:
+    """How a group's Spot Instances are spread, with those under way and planned."""
+    members = [fleet.instances[one.instance_id] for one in group.members if one.instance_id in fleet.instances]
+    coming = [Pool(swap.options[0].instance_type, swap.zone) for swap in planned if swap.options[0].is_spot]
+    under_way = [
+        Pool(swap.option.instance_type, fleet.instances[swap.original_id].zone)
+        for swap in journal.swaps
+        if swap.option.is_spot and swap.original_id in fleet.instances and not group.member(swap.twin_id)
+    ]
+    return PoolUse.of(group.desired, members, [*coming, *under_way])
 
 
 def spot_options(original: Instance, fleet: Fleet, policy: GroupPolicy, use: PoolUse) -> tuple[LaunchOption, ...]:

@@ -7,128 +7,13 @@ Every step is such that asking for it again does no harm, or that what is observ
 run that died anywhere is taken up by the next: `next_step` is given the same journal and what is true by then.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from typing import Final
+from dataclasses import dataclass, replace
 
 from connectors.ec2.events import InstanceState
 from lambdas.spot.fleet import ASG_TAG, ENDED, Group, Instance, Member
+from lambdas.spot.observed import Observed
+from lambdas.spot.saga_step import Call, Intent, Rest, SagaSettings, Step, Wait
 from lambdas.spot.swap import GroupJournal, Outcome, Phase, RaisedMaxSize, Swap
-
-SECOND_MS: Final = 1_000
-MINUTE_MS: Final = 60 * SECOND_MS
-
-
-@dataclass(frozen=True, slots=True)
-class SagaSettings:
-    """How long is waited for what.
-
-    Attributes:
-        launch_ms: until a launch of which nothing is seen is given up.
-        warm_ms: until a twin must have passed its checks.
-        join_ms: until a twin in the group must serve, its load balancers included.
-        checks_ms: until a twin can have passed its status checks at the earliest; nobody looks before.
-        poll_ms: between two looks, at first; a drain is looked after less and less often.
-        urgent_poll_ms: the same while an original is being interrupted.
-        most_poll_ms: the most between two looks. SQS delays a message by 15 minutes at most.
-    """
-
-    launch_ms: int = 10 * MINUTE_MS
-    warm_ms: int = 15 * MINUTE_MS
-    checks_ms: int = 90 * SECOND_MS
-    join_ms: int = 20 * MINUTE_MS
-    poll_ms: int = 30 * SECOND_MS
-    urgent_poll_ms: int = 5 * SECOND_MS
-    most_poll_ms: int = 15 * MINUTE_MS
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """What is true of a group now.
-
-    Attributes:
-        group: None if there is no such group any more.
-        managed: whether it has the tag that lets it be changed.
-        busy: why it must be left alone for now (a deployment, an instance refresh), None if it need not.
-        instances: originals and twins, and what was launched for its swaps. One that is not there no longer exists.
-        passed_checks: instances whose status checks are passed.
-        serving: of the instances in the group that have load balancers, those that these find healthy.
-        weaker: what each twin lacks that its original has; a twin that was not compared is not there.
-        guarded: instances that are protected from being ended through the API.
-    """
-
-    group: Group | None
-    managed: bool = True
-    busy: str | None = None
-    instances: Mapping[str, Instance] = field(default_factory=dict)
-    passed_checks: frozenset[str] = frozenset()
-    serving: frozenset[str] = frozenset()
-    weaker: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    guarded: frozenset[str] = frozenset()
-
-    def twin_of(self, swap: Swap) -> Instance | None:
-        """The twin, known by its id or by the tag of the swap."""
-        if swap.twin_id is not None:
-            return self.instances.get(swap.twin_id)
-        launched = [one for one in self.instances.values() if one.swap_id == swap.swap_id and one.state not in ENDED]
-        return min(launched, key=lambda one: one.instance_id, default=None)
-
-    def serves(self, instance_id: str) -> bool:
-        """Whether a member serves, and its load balancers agree."""
-        member = self.group.member(instance_id) if self.group else None
-        return member is not None and member.serves and instance_id in self.serving
-
-
-class Call(StrEnum):
-    """What may be asked of EC2 and Auto Scaling."""
-
-    LAUNCH = "launch"
-    END_TWIN = "end_twin"
-    RAISE_MAX_SIZE = "raise_max_size"
-    RESTORE_MAX_SIZE = "restore_max_size"
-    ATTACH = "attach"
-    END_ORIGINAL = "end_original"
-    REMOVE_TWIN = "remove_twin"
-    LOWER_DESIRED = "lower_desired"
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """A call to make, once the journal has it.
-
-    Attributes:
-        call: which.
-        swap: of which swap; None for what concerns the group.
-        instance_id: the instance that it concerns.
-        size: the MaxSize or desired capacity to set.
-    """
-
-    call: Call
-    swap: Swap | None = None
-    instance_id: str | None = None
-    size: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing to do before `delay_ms` have passed; `reason` says what is waited for."""
-
-    delay_ms: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """Nothing is left to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """The journal as it must be written first, and what to do then."""
-
-    journal: GroupJournal
-    then: Intent | Wait | Rest
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,19 +5,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from connectors.prices import HourlyPrice, Prices, SpotPrice, read_prices
+from connectors.prices import Prices, read_prices
 from connectors.spot_facts import DEFAULT_PLATFORM
-from lambdas.spot.amazon import amazon_error
-from lambdas.spot.commitments import Cover, cover
+from lambdas.spot.amazon import CALL_FAILED, amazon_error
+from lambdas.spot.commitment_scan import CommitmentScan
+from lambdas.spot.commitments import Cover
 from lambdas.spot.describe import Describe
 from lambdas.spot.fleet import Fleet, Group, Instance, Market, Pool, TemplateVersion, TypeFacts
 from lambdas.spot.group_policy import DEFAULT_TAG, PolicyError, read_policy
 from lambdas.spot.plan import PlanSettings
+from lambdas.spot.price_list import OnDemandPrices
 
 NO_PRICES: Final = Prices("USD")
-NO_COVER: Final = Cover({}, {})
+NO_COVER: Final = Cover()
+NO_FILE: Final = OnDemandPrices(NO_PRICES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ def scan_fleet(
     region: str,
     at_ms: int,
     tag: str = DEFAULT_TAG,
-    listed: Prices = NO_PRICES,
+    on_demand: OnDemandPrices = NO_FILE,
+    compute_percent: int = 100,
     markets: Mapping[Pool, Market] | None = None,
     types: Callable[[], Mapping[str, TypeFacts]] | None = None,
 ) -> Scanned:
@@ -58,7 +60,8 @@ def scan_fleet(
         region: Ours.
         at_ms: Now.
         tag: The tag that puts a group under our care.
-        listed: On-Demand prices, and Spot prices for when EC2 gives none.
+        on_demand: On-Demand prices, and a file's Spot prices for when EC2 gives none.
+        compute_percent: How much of each Compute Savings Plan is left for this Region's instances.
         markets: What the spot job said of pools.
         types: The facts of all types, where they are known already; they never change.
 
@@ -70,16 +73,10 @@ def scan_fleet(
         instances = describe.grouped_instances()
         facts = (types or describe.types)()
         changing = describe.changing_stacks() if any(group.stack for group in groups) else frozenset()
-    except (ClientError, BotoCoreError) as error:
+    except CALL_FAILED as error:
         raise amazon_error(error, "describe") from error
     ours = _ours(groups, instances)
-    platforms = sorted({instance.platform for instance in ours.values()} | {DEFAULT_PLATFORM})
-    notes: tuple[str, ...] = ()
-    try:
-        prices = combined(listed, region, facts, platforms, describe.spot_prices(platforms, at_ms))
-    except (ClientError, BotoCoreError) as error:
-        prices = listed
-        notes = (f"Spot prices are those of the price file: {amazon_error(error, 'prices')}",)
+    prices, notes = prices_of(describe, on_demand, region, instances.values(), at_ms)
     fleet = Fleet(
         account=account,
         region=region,
@@ -92,35 +89,38 @@ def scan_fleet(
         images=images,
         changing_stacks=changing,
     )
-    paid, problems = look_for_cover(describe)
+    paid, problems = CommitmentScan(describe, region, prices, compute_percent).cover()
     return Scanned(fleet, paid, (*notes, *problems))
 
 
 def settings_of(tag: str, paid: Cover) -> PlanSettings:
     """What holds for all groups of a scan."""
-    return PlanSettings(tag=tag, covered=paid.covered, free_cover=paid.free)
+    return PlanSettings(tag=tag, covered=paid.covered, free=paid.free)
 
 
-def look_for_cover(describe: Describe) -> tuple[Cover, tuple[str, ...]]:
-    """What reservations pay for, and why that could not be asked. Without a single reservation it is one call."""
+def prices_of(
+    describe: Describe,
+    on_demand: OnDemandPrices,
+    region: str,
+    instances: Iterable[Instance],
+    at_ms: int,
+    pools: tuple[Iterable[str], str] | None = None,
+) -> tuple[Prices, tuple[str, ...]]:
+    """On-Demand prices of what there is, Spot prices of what there could be, and what could not be asked.
+
+    `pools` are the types and the zone that Spot prices are asked for, all if None.
+    """
+    found = list(instances)
+    platforms = sorted({one.platform for one in found} | {DEFAULT_PLATFORM})
+    asked, notes = on_demand.of(describe.market, region, {one.instance_type for one in found}, at_ms)
+    listed = on_demand.listed
     try:
-        reservations = describe.reservations()
-        return (cover(reservations, describe.running_instances().values()) if reservations else NO_COVER), ()
-    except (ClientError, BotoCoreError) as error:
-        return NO_COVER, (f"Reserved Instances are not looked at: {amazon_error(error, 'reservations')}",)
-
-
-def combined(
-    listed: Prices, region: str, types: Iterable[str], platforms: Iterable[str], spot: Iterable[SpotPrice]
-) -> Prices:
-    """On-Demand prices of a list, and Spot prices that EC2 gave."""
-    on_demand = [
-        HourlyPrice(region, name, platform, price)
-        for name in types
-        for platform in platforms
-        if (price := listed.on_demand(region=region, instance_type=name, platform=platform)) is not None
-    ]
-    return Prices(listed.currency, on_demand=on_demand, spot=spot)
+        spot = describe.market.spot_prices(platforms, at_ms, *(pools or ()))
+    except CALL_FAILED as error:
+        # Without Spot prices there is still On-Demand capacity, and what the file says.
+        problem = f"Spot prices are those of the price file: {amazon_error(error, 'prices')}"
+        return listed.with_on_demand(asked), (*notes, problem)
+    return listed.with_spot(spot).with_on_demand(asked), notes
 
 
 def _ours(groups: Iterable[Group], instances: Mapping[str, Instance]) -> dict[str, Instance]:

@@ -37,6 +37,11 @@ class LaunchOption:
     purchase: Purchase
     per_hour: Decimal | None = None
 
+    @property
+    def is_spot(self) -> bool:
+        """Whether it is Spot capacity."""
+        return self.purchase is Purchase.SPOT
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedSwap:

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from lambdas.spot.drive import Driven, Driver
+from lambdas.spot.drive import Driver
+from lambdas.spot.driven import Driven
 from lambdas.spot.swap import EndedSwap, GroupJournal, PlannedSwap, open_swap
 
 RETRY_MS: Final = 15_000

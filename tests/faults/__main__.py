@@ -21,14 +21,14 @@ from typing import Any
 from tests.faults.loop import Row
 from tests.faults.messages import between_queue_and_cache
 from tests.faults.report import page, table
-from tests.faults.scenarios import cache, duplicates, job_and_queue, workers_and_task_manager
+from tests.faults.scenarios import cache, duplicates, job_and_queue, shards, workers_and_task_manager
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reliability.md"
 KEPT = ROOT / ".faults"
 SCENARIOS: dict[str, Callable[[Path], list[Row]]] = {
     scenario.__name__: scenario
-    for scenario in (job_and_queue, workers_and_task_manager, cache, duplicates, between_queue_and_cache)
+    for scenario in (shards, job_and_queue, workers_and_task_manager, cache, duplicates, between_queue_and_cache)
 }
 
 

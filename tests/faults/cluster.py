@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -73,16 +75,14 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for part in self._parts:
-            part.kill()
-            part.wait()
+            _kill_whole(part)
 
     def start_task_manager(self) -> subprocess.Popen[bytes]:
         return self._start(_TASK_MANAGER)
 
     def kill_task_manager(self) -> None:
         """As a machine that dies, and another that takes its place."""
-        self.task_manager.kill()
-        self.task_manager.wait()
+        _kill_whole(self.task_manager)
         self.task_manager = self.start_task_manager()
 
     def python_workers(self) -> list[int]:
@@ -128,12 +128,22 @@ class Cluster:
         return part
 
 
+def _kill_whole(part: subprocess.Popen[bytes]) -> None:
+    """Kill a part with all that it has started, which would outlive it."""
+    for pid in _descendants(part.pid):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    part.kill()
+    part.wait()
+
+
 def _descendants(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task")
     found: list[int] = []
     for task in children.glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            found += [child, *_descendants(child)]
+        with suppress(OSError):
+            for child in map(int, task.read_text().split()):
+                found += [child, *_descendants(child)]
     return found
 
 

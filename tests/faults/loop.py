@@ -207,6 +207,21 @@ class Loop:
         self.job.send_signal(signal.SIGTERM)
         assert self.job.wait(300) == 130, self.log()
 
+    def split_shard(self) -> None:
+        """Split the first shard that is open into halves."""
+        kinesis = boto3.client("kinesis", endpoint_url=self.kinesis_url)
+        shard = _open_shards(kinesis)[0]
+        first, last = (int(shard["HashKeyRange"][f"{end}HashKey"]) for end in ("Starting", "Ending"))
+        kinesis.split_shard(
+            StreamName=STREAM, ShardToSplit=shard["ShardId"], NewStartingHashKey=str((first + last + 1) // 2)
+        )
+
+    def merge_shards(self) -> None:
+        """Merge the first two shards that are open."""
+        kinesis = boto3.client("kinesis", endpoint_url=self.kinesis_url)
+        lower, upper, *_ = _open_shards(kinesis)
+        kinesis.merge_shards(StreamName=STREAM, ShardToMerge=lower["ShardId"], AdjacentShardToMerge=upper["ShardId"])
+
     def start_cache(self) -> None:
         self.cache = ValkeyServer(port=self.cache_port, config={"appendonly": "yes", "dir": str(self.directory)})
         self.cache.start()
@@ -348,6 +363,13 @@ class Loop:
         if result.outcome is Outcome.REPEATED:
             self.repeated.add(action.action_id)
         return result
+
+
+def _open_shards(kinesis: Any) -> list[Any]:
+    """In the order of their hash keys."""
+    shards = kinesis.get_paginator("list_shards").paginate(StreamName=STREAM).search("Shards")
+    still_open = (shard for shard in shards if "EndingSequenceNumber" not in shard["SequenceNumberRange"])
+    return sorted(still_open, key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))
 
 
 def _profile(start_ms: int, duplicates: float) -> Profile:

@@ -34,11 +34,21 @@ def the_quicker_half(directory: Path) -> list[Row]:
         loop.feed()
         loop.begin("50% of the changes come twice")
         loop.wait_for_effects(4)
+        _shards_change(loop)
         _sqs_is_down(loop, 3)
         _entries_fail(loop)
         _cache_fails(loop, 3)
         loop.wait_for_checkpoint()
         _job_is_killed(loop)
+        return loop.end()
+
+
+def shards(directory: Path) -> list[Row]:
+    """Shards split and merged while the stream goes on."""
+    with Loop(directory) as loop:
+        loop.start_job()
+        loop.feed()
+        _shards_change(loop)
         return loop.end()
 
 
@@ -115,6 +125,16 @@ def cache(directory: Path) -> list[Row]:
 
         _cache_fails(loop, 6)
         return loop.end()
+
+
+def _shards_change(loop: Loop) -> None:
+    loop.begin("a shard is split in two under load")
+    loop.split_shard()
+    loop.wait_for_effects(4)
+
+    loop.begin("two shards are merged into one under load")
+    loop.merge_shards()
+    loop.wait_for_effects(4)
 
 
 def _sqs_is_down(loop: Loop, for_s: int) -> None:

@@ -80,14 +80,14 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def settings_for(kinesis: Any, sqs: Any, more: str = "") -> Settings:
+def settings_for(kinesis: Any, sqs: Any, more: str = "", subtasks: int = 1) -> Settings:
     """Settings with a stream and a queue of their own."""
     name = f"stream-{next(numbers)}"
     kinesis.create_stream(StreamName=name, ShardCount=2)
     queue = sqs.create_queue(QueueName=f"{name}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
     ends = (
         f'[kinesis]\nstream = "{name}"\nregion = "eu-west-1"\nendpoint_url = "{kinesis.meta.endpoint_url}"\n'
-        f'initial_position = "trim_horizon"\npoll_interval = "200ms"\n'
+        f'initial_position = "trim_horizon"\npoll_interval = "200ms"\nsubtasks = {subtasks}\n'
         f'[sqs]\nqueue_url = "{queue}"\nregion = "eu-west-1"\nendpoint_url = "{sqs.meta.endpoint_url}"\n'
     )
     return parse_settings((more + SETTINGS + ends).encode(), "test settings")
@@ -107,6 +107,7 @@ def running(settings: Settings, directory: Path) -> Iterator[Path]:
         parallelism=1,
         execution_mode=ExecutionMode.THREAD,
         recovery=Recovery(directory / "state", interval_ms=2_000),
+        slots=settings.kinesis.subtasks,
     )
     define(environment, settings, directory / "out")
     job = RunningJob(environment, JOB_NAME)
@@ -138,11 +139,11 @@ def received(sqs: Any, settings: Settings) -> list[dict[str, Any]]:
         found += answer["Messages"]
 
 
-@pytest.mark.parametrize("duplicates", [0.01, 0.5])
-def test_what_is_sent_is_what_the_oracle_says_however_much_comes_twice(
-    duplicates: float, kinesis: Any, sqs: Any, tmp_path: Path
+@pytest.mark.parametrize(("duplicates", "subtasks"), [(0.01, 1), (0.5, 2)])
+def test_what_is_sent_is_what_the_oracle_says_however_much_comes_twice_and_however_many_read(
+    duplicates: float, subtasks: int, kinesis: Any, sqs: Any, tmp_path: Path
 ) -> None:
-    settings = settings_for(kinesis, sqs)
+    settings = settings_for(kinesis, sqs, subtasks=subtasks)
     start_ms = now_ms() - 30_000
     content = list(records(profile(start_ms, duplicates)))
     expected = judge([list(dict.fromkeys(content))], settings).actions

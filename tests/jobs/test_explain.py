@@ -13,6 +13,7 @@ from connectors.recordings.files import find_recordings
 from jobs.cli import cli
 from jobs.explain.changes import by_sort_key, find_changes
 from jobs.explain.text import sparkline
+from jobs.settings.render import to_toml
 from tests.connectors.recorded import AT_MS, FORMS, lambda_event, record
 from tests.flink.streams import changed_settings, settings, stream, write
 from tests.kept_results import keep_result
@@ -132,6 +133,8 @@ def test_nothing_or_several_things_meant_is_told_with_what_to_do(
 ) -> None:
     mistakes: list[tuple[list[str | Path], str]] = [
         (["nobody"], "no decision has this identifier, and no change in the recording has this partition key"),
+        (["tenant-00022"], "; there are tenant-00002"),
+        (["TENANT-000039"], "; there are tenant-000039"),
         (["ffffffffffff"], "no decision has this identifier"),
         (["tenant-000002"], "name one with --table"),
         (
@@ -145,6 +148,75 @@ def test_nothing_or_several_things_meant_is_told_with_what_to_do(
     for arguments, said in mistakes:
         finished = explain(kept, *arguments)
         assert (finished.exit_code, said in finished.output) == (2, True), finished.output
+
+
+def test_of_an_identifier_with_a_slip_the_one_that_was_meant_is_told(kept: Path, actions: list[dict[str, Any]]) -> None:
+    identifier = actions[0]["action_id"]
+    slipped = identifier[:7] + ("0" if identifier[7] != "0" else "1") + identifier[8:12]
+    assert f"; there are {identifier}" in explain(kept, slipped).output
+
+
+@pytest.fixture
+def live(kept: Path, tmp_path: Path) -> Path:
+    """What a live run keeps of the same, with lines that came twice after a failure."""
+    lines = (kept / "actions.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "live").mkdir()
+    (tmp_path / "live" / "actions.jsonl").write_text("".join([*lines[2:], *lines]))
+    (tmp_path / "live" / "late.jsonl").write_text((kept / "late.jsonl").read_text())
+    (tmp_path / "live" / "status.json").write_text("{}")
+    return tmp_path / "live"
+
+
+def test_a_decision_of_a_live_run_is_explained_by_itself(live: Path, kept: Path, actions: list[dict[str, Any]]) -> None:
+    for action in actions:
+        answer, full = told(live, action["action_id"]), told(kept, action["action_id"])
+        assert list(answer) == list(full)
+        assert (answer["evidence_from"], answer["curve"], full["evidence_from"]) == ("decision", [], "recording")
+        assert {name: answer["window"][name] for name in answer["window"] if name != "limit_reached_ms"} == {
+            name: full["window"][name] for name in full["window"] if name != "limit_reached_ms"
+        }
+        assert answer["lease_history"] == full["lease_history"]
+    printed = explain(live, actions[0]["action_id"]).stdout
+    assert "A live run keeps no writes: name a recording" in printed
+    assert "Consumption in the window" not in printed
+    asked = explain(live, "tenant-000039")
+    assert (asked.exit_code, "without a recording of the time" in asked.output) == (2, True), asked.output
+    before = explain(live, actions[0]["partition_key"], "--table", actions[0]["table"], "--at", "00:00:01")
+    assert (before.exit_code, "no lease of it ran at that time" in before.output) == (2, True), before.output
+
+
+def test_with_a_recording_and_its_settings_a_live_run_is_explained_as_a_replay_is(
+    live: Path, kept: Path, actions: list[dict[str, Any]]
+) -> None:
+    given = ["--config", str(kept / "settings.toml"), "--recording", str(kept.parent / "a.jsonl")]
+    for asked in ([actions[0]["action_id"]], ["tenant-000039", "--table", "sessions"]):
+        assert told(live, *asked, *given) == told(kept, *asked)
+
+
+RULES = """
+[[rules]]
+version = 3
+valid_from = "2026-11-20T10:04:00+00:00"
+[rules.limits]
+default_wcu = 1000000
+"""
+
+
+def test_without_a_decision_the_limit_is_that_of_the_rules_which_were_in_force(
+    content: list[bytes], tmp_path: Path
+) -> None:
+    (tmp_path / "rules.toml").write_text(RULES)
+    given = changed_settings(rules={"file": str(tmp_path / "rules.toml")})
+    recording = write(tmp_path / "a.jsonl", content)
+    kept = keep_result([recording], [content], settings(), tmp_path / "out")
+    (kept / "settings.toml").write_text(to_toml(given))
+    asked = ["tenant-000001", "--table", "sessions", "--at"]
+    for at, limit_wcu, rule in (("10:03:30", 400, "default@0"), ("10:05:30", 1_000_000, "default@3")):
+        window = told(kept, *asked, at)["window"]
+        assert (window["limit_wcu"], window["rule"]) == (limit_wcu, rule)
+    (tmp_path / "rules.toml").unlink()
+    assert told(kept, *asked, "10:05:30")["window"]["limit_wcu"] == 400
+    assert "for the rules are gone" in explain(kept, *asked, "10:05:30").stdout
 
 
 def test_a_recording_of_the_same_size_with_other_writes_is_refused(

@@ -4,7 +4,6 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from click.testing import CliRunner, Result
 from jobs.cli import cli
 from jobs.report.chart import Axis, short, time_ticks, value_ticks
 from jobs.report.decisions import lease_times, length_ms, told_decisions
+from jobs.settings.render import to_toml
 from tests import browser as browser_module
-from tests.browser import Browser, browser
+from tests.browser import Browser, assert_fits_and_is_accessible, browser
 from tests.connectors.recorded import record
 from tests.flink.streams import SETTINGS_TOML, changed_settings, settings, stream, write
 from tests.kept_results import keep_result
@@ -95,6 +95,16 @@ def test_in_shadow_the_page_tells_decisions_too(content: list[bytes], tmp_path: 
     assert report(out, "--no-cache", "--out", tmp_path / "page.html").exit_code == 0
     assert "none would be sent" in (tmp_path / "page.html").read_text()
     assert not (out / "report.html").exists()
+
+
+def test_where_rules_changed_the_page_says_whose_limits_it_draws(content: list[bytes], tmp_path: Path) -> None:
+    kept = keep_result([write(tmp_path / "a.jsonl", content)], [content], settings(), tmp_path / "out")
+    said = "Limits here are those of the settings; rules changed them meanwhile"
+    report(kept)
+    assert said not in (kept / "report.html").read_text()
+    (kept / "settings.toml").write_text(to_toml(changed_settings(rules={"file": "rules.toml"})))
+    report(kept)
+    assert said in (kept / "report.html").read_text()
 
 
 def test_an_exempt_key_is_counted_and_not_drawn(content: list[bytes], tmp_path: Path) -> None:
@@ -197,30 +207,11 @@ def window() -> Iterator[Browser]:
         yield opened
 
 
-def axe_core() -> str | None:
-    """The script of axe-core: that of a newer release where one is named, else that of the installed package."""
-    named = os.environ.get("AXE_CORE_JS")
-    spec = find_spec("axe_core_python")
-    path = named or (Path(spec.origin).parent / "axe.min.js" if spec and spec.origin else None)
-    return None if path is None else Path(path).read_text(encoding="utf-8")
-
-
 @needs_browser
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_page_fits_and_no_accessibility_rule_is_broken(window: Browser, page: Path, width: int, dark: bool) -> None:
-    script = axe_core()
-    if script is None:
-        pytest.skip("needs axe-core (the development dependencies, or AXE_CORE_JS)")
-    window.look(width=width, dark=dark)
-    window.open(page)
-    assert window.run("return document.documentElement.scrollWidth") <= width
-    background = window.run("return getComputedStyle(document.body).backgroundColor")
-    assert (background == "rgb(255, 255, 255)") != dark
-    window.run(f"{script}; window.axe = axe;")
-    found = window.run_async("const done = arguments[arguments.length - 1]; axe.run().then(done)")
-    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found["violations"]] == []
-    assert len(found["passes"]) > 20
+    assert_fits_and_is_accessible(window, page, width=width, dark=dark)
 
 
 @needs_browser

@@ -1,6 +1,8 @@
 """Rules take effect whole or not at all, from their time on, and every decision names them."""
 
 import pickle
+import sqlite3
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,12 +11,22 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.capacity.rules import RulesError, Timeline, Version, lowest_warn_wcu, parse_rules, read_rules
+from jobs.capacity.rules import RulesError, Timeline, Version, near_limit_condition, parse_rules, read_rules
 from jobs.cli import cli
 from jobs.settings import LeaseSettings, LimitsSettings, Settings
 from jobs.settings.load import parse_settings
 from tests.jobs.test_settings import UNHURRIED
 
+LOW_TABLE = """
+[[limits.rules]]
+table = "low's"
+wcu = 99
+[[limits.rules]]
+table = "low's"
+partition_key = "a*"
+wcu = 10
+"""
+EXEMPT_TABLE = '[[limits.rules]]\ntable = "free"\nexempt = true'
 BASE = '[limits]\ndefault_wcu = 6000\n[rules]\nfile = "rules.toml"\n'
 SEVEN = """
 [[rules]]
@@ -135,10 +147,37 @@ def test_limits_below_what_reaches_the_rules_are_refused(wcu: int, is_refused: b
         assert parse_rules(text, given, "r")
 
 
-def test_totals_reach_the_rules_from_the_lowest_that_they_may_be_about() -> None:
-    assert lowest_warn_wcu(Settings()) == 4_800
-    assert lowest_warn_wcu(settings()) == 1_000
-    assert lowest_warn_wcu(settings(BASE.replace("6000", "500"))) == 400
+def reaches_the_rules(given: Settings, table: str, wcu: int) -> bool:
+    """Whether a total does, as a database says that has the same CASE and comparison with NULL as Flink."""
+    query = f"SELECT {near_limit_condition(given, 'wcu')} FROM (SELECT ? AS table_name, ? AS wcu)"  # noqa: S608 - ours
+    with closing(sqlite3.connect(":memory:")) as database:
+        ((found,),) = database.execute(query, (table, wcu)).fetchall()
+    return bool(found)
+
+
+@pytest.mark.parametrize(
+    ("given", "table", "lowest_wcu"),
+    [
+        (Settings(), "any", 4_800),
+        (settings(), "any", 1_000),
+        (settings(BASE.replace("6000", "500")), "any", 400),
+        (settings(LOW_TABLE), "low's", 8),
+        (settings(LOW_TABLE), "other", 4_800),
+        (settings(f"{LOW_TABLE}\n[rules]\nfile = 'r.toml'"), "low's", 8),
+        (settings(f"{LOW_TABLE}\n[rules]\nfile = 'r.toml'"), "other", 1_000),
+        (settings(f"{EXEMPT_TABLE}\n[rules]\nfile = 'r.toml'"), "free", 1_000),
+    ],
+    ids=["default", "rules", "low_default", "low", "beside_low", "low_rules", "beside_low_rules", "exempt_rules"],
+)
+def test_totals_reach_the_rules_from_the_lowest_limit_that_their_table_can_have(
+    given: Settings, table: str, lowest_wcu: int
+) -> None:
+    reached = [reaches_the_rules(given, table, wcu) for wcu in (lowest_wcu - 1, lowest_wcu, lowest_wcu + 1)]
+    assert reached == [False, True, True]
+
+
+def test_no_total_of_a_table_whose_keys_are_all_exempt_reaches_the_rules() -> None:
+    assert not reaches_the_rules(settings(EXEMPT_TABLE), "free", 10**12)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from jobs.consumption.recorded import span_ms
 from jobs.consumption.windows import window_start_ms
 from jobs.generate import Misbehaving, Profile, records
 from jobs.settings import LeaseSettings, Settings, WindowKind, WindowSettings
-from jobs.tune.cell import Cell, Judge, Leases, OverTotals
+from jobs.tune.cell import Cell, Judge
 from jobs.tune.choices import Axes, combinations
+from jobs.tune.leases import Leases
 from tests.flink.streams import dealt, settings, stream, write
 from tests.tune_oracle import cell_of, changes_of
 
@@ -126,10 +127,9 @@ def test_leaving_out_what_changes_nothing_changes_no_action(
         total = WindowTotal("t", "k", "S", window_start_ms(window, 5_000 * step), 5_000 * step, 10, 1)
         state, decision = decide(state, total, LIMIT, choice.lease, window)
         if decision.action is not None:
-            one_by_one.append((decision.kind, decision.action))
+            one_by_one.append((decision.kind, decision.action.issued_at_ms, decision.action.not_after_ms))
     ends_ms = [5_000 * step for step in over_steps]
-    over = OverTotals(ends_ms, ends_ms, [10] * len(ends_ms), [1] * len(ends_ms))
-    assert list(Leases(choice).given(("t", "k", "S"), over, LIMIT)) == one_by_one
+    assert list(Leases(choice.lease, window).given(ends_ms, ends_ms)) == one_by_one
     assert not one_by_one or one_by_one[0][0] is DecisionKind.SUSPENDED
 
 

@@ -1,12 +1,14 @@
 """`headroom tune`: what it takes, what it prints, and what it suggests."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from connectors.recordings.files import find_recordings
 from jobs.cli import cli
@@ -22,6 +24,7 @@ from tests.tune_oracle import changes_of
 CELL_NAMES = [
     "limit_wcu", "window", "step", "kind", "lease", "suspended_keys", "suspensions", "extensions", "suspended_ms",
     "refused_wcu", "refused_writes", "near_keys", "seconds_to_suspend_median", "seconds_to_suspend_max",
+    "source", "known_to_the_minute", "knock_on_modelled",
 ]  # fmt: skip
 
 
@@ -51,6 +54,9 @@ def test_json_is_a_list_of_a_cell_for_each_combination(directory: Path) -> None:
     assert {(cell["limit_wcu"], cell["window"], tuple(cell["lease"])) for cell in cells} == {
         (limit, window, lease) for limit in (80, 400) for window in ("1m", "2m") for lease in (("30s", "1m"), ("45s",))
     }
+    assert {(cell["source"], *cell["known_to_the_minute"], cell["knock_on_modelled"]) for cell in cells} == {
+        ("recording", False)
+    }
     assert finished.stdout == tune(directory, *axes, "--format", "json", "--no-cache").stdout
 
 
@@ -61,6 +67,21 @@ def test_the_table_marks_what_is_set_now_and_says_what_refused_leaves_out(direct
     assert " 400 " in now
     assert "later totals would have been lower" in finished.stdout
     assert "\x1b" not in finished.stdout
+
+
+def test_in_a_narrow_terminal_no_figure_is_cut(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    axes = ["--limit", "80,40000", "--window", "1m,2m", "--lease", "30s/1m,45s", "--kind", "cumulate,hop"]
+    wide = tune(directory, *axes).stdout
+    monkeypatch.setattr("jobs.tune.command.open_console", lambda: Console(width=80))
+    narrow = tune(directory, *axes).stdout
+    assert "…" not in narrow
+    assert max(map(len, narrow.split("Leases: suspensions")[0].splitlines())) <= 80
+    assert [line for line in narrow.splitlines() if "Kind" in line][:2] == [
+        "Kind cumulate, Window 1m, Lease 30s/1m",
+        "Kind cumulate, Window 1m, Lease 45s",
+    ]
+    figures = [line.split()[3:] for line in wide.splitlines() if line.strip().startswith(("cumulate ", "hop "))]
+    assert [line.split() for line in narrow.splitlines() if re.match(r"\s+(80|40,000) ", line)] == figures
 
 
 def test_the_page_holds_every_cell(directory: Path) -> None:
@@ -84,15 +105,6 @@ def test_mistakes_are_told_by_the_option_at_fault(directory: Path) -> None:
     ]:
         finished = tune(directory, *arguments)
         assert (finished.exit_code, said in finished.output) == (2, True), finished.output
-
-
-def test_a_usage_ledger_is_refused_with_what_to_name_instead(tmp_path: Path) -> None:
-    (tmp_path / "out" / "ledger" / "table=visits" / "date=2026-11-20").mkdir(parents=True)
-    for path in (tmp_path / "out", tmp_path / "out" / "ledger"):
-        finished = CliRunner().invoke(cli, ["tune", str(path)])
-        assert finished.exit_code == 2
-        assert f"{path}: a usage ledger" in finished.output
-        assert "name the recording that it was made of" in finished.output
 
 
 def test_the_suggested_limit_keeps_to_the_budget_and_the_next_lower_does_not(directory: Path) -> None:
@@ -206,7 +218,14 @@ def test_completion_is_printed_for_each_shell(shell: str) -> None:
 
 def test_bash_completes_commands_and_options() -> None:
     headroom = Path(sys.executable).parent / "headroom"
-    for words, at, expected in [("headroom tu", 1, "tune"), ("headroom tune --sug", 2, "--suggest")]:
+    asked = [
+        ("headroom tu", 1, "tune"),
+        ("headroom tune --sug", 2, "--suggest"),
+        ("headroom tune --format h", 3, "html"),
+        ("headroom tune da", 2, "file,da"),
+        ("headroom hot-keys da", 2, "file,da"),
+    ]
+    for words, at, expected in asked:
         environment = {"_HEADROOM_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(at)}
         finished = subprocess.run([headroom], env=environment, capture_output=True, text=True, check=False)
         assert expected in finished.stdout

@@ -23,12 +23,15 @@ from lambdas.local_trigger import LocalContext, Queue, lambda_event
 from lambdas.reap_orphans import reap
 from lambdas.replace_interrupted import Batch
 from lambdas.scan_candidates import scan
-from lambdas.spot import invocation
+from lambdas.spot import actuator, commitment_scan
+from lambdas.spot.actuator import Actuator
 from lambdas.spot.describe import Describe
 from lambdas.spot.fleet import GROUP_TAG, SWAP_TAG, Market, Pool
-from lambdas.spot.invocation import Actuator, work_off
+from lambdas.spot.invocation import work_off
 from lambdas.spot.swap import Outcome
 from lambdas.swap_instance import swap
+from tests.aws_answers import plan as savings_plan_answer
+from tests.aws_answers import rate as rate_answer
 from tests.spot_cloud import ACCOUNT, REGION, TAG, ZONE, Cloud, Fault, cloud, is_spot
 
 
@@ -41,7 +44,7 @@ def aws() -> Iterator[Cloud]:
 @pytest.fixture
 def made(aws: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Actuator:
     with aws.unseen():
-        monkeypatch.setitem(invocation._known_types, REGION, Describe(aws.clients).types(aws.types))
+        monkeypatch.setitem(actuator._known_types, REGION, Describe(aws.clients).types(aws.types))
     return aws.actuator(tmp_path)
 
 
@@ -134,6 +137,20 @@ def test_reserved_instances_are_used_before_spot(aws: Cloud, made: Actuator) -> 
     assert (aws.spots(), aws.serving(), aws.orphans()) == (0, 3, [])
 
 
+def test_a_savings_plan_is_used_before_spot_and_a_group_without_one_is_not_held_back(
+    aws: Cloud, made: Actuator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commitment_scan, "_known_rates", {})
+    aws.make_group(size=3, tags={f"{TAG}:MaxPoolPercent": "100"})
+    aws.savings_plans = [savings_plan_answer("sp-1", "0.0700")]
+    aws.plan_rates = [rate_answer("m5.large", "0.0700")]
+    to_spot(aws, made)
+    assert (aws.spots(), aws.serving()) == (2, 3)
+    aws.savings_plans = [savings_plan_answer("sp-1", "0.2099")]
+    to_spot(aws, made)
+    assert (aws.spots(), aws.serving(), aws.orphans()) == (1, 3, [])
+
+
 def test_a_market_that_is_given_up_turns_to_on_demand_and_returns_when_it_is_armed(aws: Cloud, made: Actuator) -> None:
     aws.make_group(size=1, tags={f"{TAG}:AllowedTypes": "current"})
     to_spot(aws, made)
@@ -188,7 +205,7 @@ def test_a_twin_under_notice_never_comes_into_the_group(aws: Cloud, made: Actuat
 
 
 def mutations(aws: Cloud) -> list[str]:
-    quiet = ("Describe", "Get", "List", "Scan", "SendMessage", "PutItem")
+    quiet = ("RunInstances rehearsed", "Describe", "Get", "List", "Scan", "SendMessage", "PutItem")
     return [name for _, name in aws.calls if not name.startswith(quiet)]
 
 

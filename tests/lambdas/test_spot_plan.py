@@ -17,11 +17,15 @@ from connectors.prices import HourlyPrice, Prices, SpotPrice
 from connectors.spot_facts import DEFAULT_PLATFORM, Purchase
 from jobs.cli import cli
 from jobs.spot_command import ACTUATOR_COMMANDS
+from lambdas.spot.commitments import FreeCover, Reservation, cover
 from lambdas.spot.fleet import Fleet, Group, Instance, Market, Member, Pool, TemplateVersion, TypeFacts
 from lambdas.spot.group_policy import GroupPolicy, PolicyError, read_policy
-from lambdas.spot.plan import GroupPlan, Kept, PlanSettings, plan_group, plan_replacement
+from lambdas.spot.plan import GroupPlan, Kept, PlanSettings, plan_fleet, plan_group
+from lambdas.spot.replacement import plan_replacement
 from lambdas.spot.schedule import parse_schedule
-from lambdas.spot.swap import GroupJournal, LaunchOption, PlannedSwap, Purpose
+from lambdas.spot.swap import GroupJournal, LaunchOption, PlannedSwap, Purpose, open_swap
+from tests.aws_answers import plan as savings_plan_answer
+from tests.aws_answers import rate as rate_answer
 
 ROOT = Path(__file__).parent.parent.parent
 ZONE = "eu-west-1a"
@@ -261,10 +265,35 @@ def test_protected_instances_stay() -> None:
 
 
 def test_what_is_paid_for_already_stays_on_demand_and_free_cover_takes_spot_back() -> None:
-    covered = plan(fleet_of(instance(1)), covered={"i-00000001": "a Reserved Instance"})
-    assert covered.kept == (Kept("i-00000001", "it is paid for already: a Reserved Instance"),)
-    free = plan(fleet_of(instance(1, Purchase.SPOT)), free_cover={"m5.large": 1})
-    assert purposes(free) == [Purpose.TO_ON_DEMAND]
+    covered = plan(fleet_of(instance(1)), covered={"i-00000001": "Reserved Instances"})
+    assert covered.kept == (Kept("i-00000001", "covered by Reserved Instances"),)
+    (back,) = plan(fleet_of(instance(1, Purchase.SPOT)), free=free_for(1)).swaps
+    assert (back.purpose, back.saving_per_hour) == (Purpose.TO_ON_DEMAND, Decimal("0.0400"))  # it is paid for
+
+
+def free_for(count: int) -> FreeCover:
+    return cover([Reservation("m5.large", DEFAULT_PLATFORM, None, count)], [], [], lambda *_: None).free
+
+
+@pytest.mark.parametrize(("count", "back"), [(0, 0), (1, 1), (2, 2), (3, 3), (4, 3)])
+def test_as_many_spot_instances_come_back_as_free_cover_pays_for(count: int, back: int) -> None:
+    spots = [instance(number, Purchase.SPOT) for number in range(1, 4)]
+    assert len(plan(fleet_of(*spots, tags={"Parallel": "9"}), free=free_for(count)).swaps) == back
+
+
+def test_free_cover_that_is_on_its_way_to_be_used_is_not_given_away_twice() -> None:
+    fleet = fleet_of(instance(1, Purchase.SPOT), instance(2, Purchase.SPOT), tags={"Parallel": "2"})
+    settings = PlanSettings(free=free_for(1))
+    (first,) = plan_fleet(fleet, {}, settings)[0].swaps
+    journal = GroupJournal("web", swaps=(open_swap(first, AT_MS),))
+    assert plan_fleet(fleet, {"web": journal}, settings)[0].swaps == ()
+
+
+def test_free_cover_is_shared_by_all_groups() -> None:
+    fleet = fleet_of(instance(1, Purchase.SPOT))
+    other = replace(fleet.groups[0], name="other")
+    plans = plan_fleet(replace(fleet, groups=(*fleet.groups, other)), {}, PlanSettings(free=free_for(1)))
+    assert [len(one.swaps) for one in plans] == [1, 0]
 
 
 def test_a_roll_out_replaces_instances_of_another_image_as_what_they_are_n_at_a_time() -> None:
@@ -306,6 +335,25 @@ def test_the_plan_reads_as_a_diff_with_reason_price_and_saving() -> None:
     assert "saves 0.0572 USD an hour, 41.76 a month" in output
     assert "Capacity Rebalancing is on" in output
     assert "4 to swap in 3 of 5 groups; 2 left alone" in output
+
+
+def test_the_plan_of_a_snapshot_says_what_covers_an_instance_and_what_of_a_commitment_is_free(tmp_path: Path) -> None:
+    fleet = json.loads((ROOT / "examples" / "spot-fleet.json").read_text(encoding="utf-8"))
+    fleet["ReservedInstances"] = [
+        {"InstanceType": "m7g.large", "InstanceCount": 1, "Scope": "Region", "ProductDescription": "Linux/UNIX"}
+    ]
+    fleet["savingsPlans"] = [savings_plan_answer("sp-1", "0.5")]
+    rates = [rate_answer("m7g.xlarge", "0.12")]
+    fleet["savingsPlanRates"] = [{"savingsPlanId": "sp-1", "searchResults": rates}]
+    (tmp_path / "fleet.json").write_text(json.dumps(fleet), encoding="utf-8")
+    exit_code, output = headroom("plan", "--snapshot", str(tmp_path / "fleet.json"), *EXAMPLE[2:])
+    assert exit_code == 0
+    assert "= i-00000000000000001  covered by Reserved Instances of the family m7g in the Region" in output
+    assert "= i-0000000000000000b  covered by Compute Savings Plan sp-1" in output
+    assert "Compute Savings Plan sp-1: 0.5 USD an hour paid for, 0.36 used, 0.14 free" in output
+    _, half = headroom("plan", "--snapshot", str(tmp_path / "fleet.json"), *EXAMPLE[2:], "--compute-plan-percent", "20")
+    assert "Compute Savings Plan sp-1: 0.1 USD an hour paid for, 0.1 used, 0 free" in half
+    assert "covered by Compute Savings Plan" not in half
 
 
 def test_the_plan_as_json_says_the_same() -> None:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from connectors.spot_facts import Purchase
-from lambdas.spot.drive import CLAIM_MS, Driver
+from lambdas.spot.drive import Driver
 from lambdas.spot.fleet import Pool
-from lambdas.spot.saga import SagaSettings
+from lambdas.spot.saga_step import SagaSettings
+from lambdas.spot.steps import CLAIM_MS
 from lambdas.spot.swap import GroupJournal, LaunchOption, Outcome, PlannedSwap, Purpose, open_swap
 from tests.spot_world import TEMPLATE, Asked, KilledError, When, World
 
