@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from jobs.options import EXIT_FAILED, EXIT_USAGE, open_settings, refuse
+from jobs.options import EXIT_FAILED, open_settings, refuse
 
 if TYPE_CHECKING:  # what these load takes a while, which a mistake in a command need not wait for
     from jobs.usage.ledger import Ledger
@@ -28,10 +28,13 @@ prices_option = click.option(
 )
 
 
-def location_of(ledger: str | None, config_file: Path | None) -> str:
-    """Where the ledger is that a command is about."""
-    if ledger is None:
-        return open_settings(config_file).usage.ledger
+def place_of(ledger: str | None, config_file: Path | None) -> tuple[str, str | None, str | None]:
+    """Where the ledger is that a command is about: location, Region and endpoint, as `LedgerStore` takes them."""
+    usage = open_settings(config_file).usage
+    return usage.ledger if ledger is None else _location(ledger), usage.region, usage.endpoint_url
+
+
+def _location(ledger: str) -> str:
     below = Path(ledger) / "ledger"
     # The directory of a replay's result has the ledger in it.
     return str(below) if not ledger.startswith("s3://") and below.is_dir() else ledger
@@ -42,7 +45,7 @@ def open_ledger(ledger: str | None, config_file: Path | None) -> "Ledger":
     from jobs.usage.ledger import Ledger, LedgerError
 
     try:
-        return Ledger(location_of(ledger, config_file))
+        return Ledger(*place_of(ledger, config_file))
     except LedgerError as error:
         refuse(error.problems, EXIT_FAILED)
 
@@ -64,13 +67,15 @@ def text_of(path: Path) -> str:
         refuse([f"{path}: {error.strerror or error}"])
 
 
-def told(do: Callable[[], _T], exit_code: int = EXIT_USAGE) -> _T:
-    """What a function gives; exits where it tells of a mistake of the user's."""
+def told(do: Callable[[], _T]) -> _T:
+    """What a function gives; exits where it tells of a mistake of the user's, or that a meter failed."""
     from jobs.usage.consumed import ConsumedError
-    from jobs.usage.meter import MeterError
+    from jobs.usage.meter import MeterError, MeterFailedError
     from jobs.usage.prices import PriceError
 
     try:
         return do()
+    except MeterFailedError as error:
+        refuse([str(error)], EXIT_FAILED)
     except (ConsumedError, MeterError, PriceError) as error:
-        refuse([str(error)], exit_code)
+        refuse([str(error)])

@@ -91,7 +91,7 @@ def run(
       headroom usage run reconciliation --cloudwatch --param first_date=2026-11-01 --param last_date=2026-11-30
 
     \b
-    Exit status: 0 done, 1 failed, 2 a mistake in the command, 3 when a row of the result is an alarm.
+    Exit status: 0 done, 1 failed, 2 a mistake in the command or the meter, 3 when a row of the result is an alarm.
     """  # noqa: D301 - click looks for the character that the escape stands for
     from jobs.usage.output import Format, print_result
 
@@ -104,7 +104,7 @@ def run(
     from jobs.usage.query import MeterSession
 
     session = MeterSession(opened, open_prices(prices), figures)
-    result = told(lambda: session.run(chosen, values), EXIT_FAILED)
+    result = told(lambda: session.run(chosen, values))
     try:
         print_result(result, Format(output_format), out)
     except OSError as error:

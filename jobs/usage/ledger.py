@@ -34,14 +34,16 @@ class Ledger:
 
     Args:
         location: A directory or an S3 prefix.
+        region: Of the bucket; None leaves it to the environment.
+        endpoint_url: Of S3; None leaves it to the environment.
 
     Raises:
         LedgerError: There is none, or a file in it is foreign, torn or of another version.
     """
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, region: str | None = None, endpoint_url: str | None = None) -> None:
         try:
-            self.store = LedgerStore(location)
+            self.store = LedgerStore(location, region, endpoint_url)
             if not self.store.exists():
                 raise LedgerError([f"{location}: no such ledger"])
             paths = [path for path in self.store.paths() if path != PERIODS_FILE]

@@ -44,6 +44,10 @@ class MeterError(Exception):
     """A meter, or a value for one of its parameters, that cannot be used; the message names it."""
 
 
+class MeterFailedError(MeterError):
+    """A meter that could be run, and failed while it ran."""
+
+
 class Need(StrEnum):
     """Relations beside the ledger that a meter may read."""
 

@@ -98,11 +98,16 @@ def _csv(result: pyarrow.Table) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(result.schema.names)
     for batch in result.to_batches():
-        writer.writerows(row.values() for row in batch.to_pylist())
+        writer.writerows(map(_plain, row.values()) for row in batch.to_pylist())
     return text.getvalue()
 
 
 def _json(result: pyarrow.Table) -> str:
     """A line for each row; exact decimals are strings, since numbers of JSON are not exact."""
-    lines = (json.dumps(row, ensure_ascii=False, default=str) for row in result.to_pylist())
+    lines = (json.dumps(row, ensure_ascii=False, default=_plain) for row in result.to_pylist())
     return "".join(f"{line}\n" for line in lines)
+
+
+def _plain(value: Any) -> Any:
+    """A value as others read it: a decimal without an exponent, which zeros of many places would have."""
+    return f"{value:f}" if isinstance(value, Decimal) else value

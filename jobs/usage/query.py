@@ -13,7 +13,7 @@ import pyarrow
 from jobs.usage.consumed import ConsumedCapacity
 from jobs.usage.ledger import Ledger
 from jobs.usage.ledger_rows import SCHEMA
-from jobs.usage.meter import Meter, MeterError, Need, Value
+from jobs.usage.meter import Meter, MeterError, MeterFailedError, Need, Value
 from jobs.usage.output import as_stored
 from jobs.usage.periods import ClosedPeriod
 from jobs.usage.prices import Tier
@@ -58,7 +58,7 @@ class MeterSession:
         """The result of a meter.
 
         Raises:
-            MeterError: It cannot be run.
+            MeterError: It cannot be run; `MeterFailedError` where it failed while it ran.
         """
         for need in meter.needs:
             if not self._given[need]:
@@ -100,9 +100,12 @@ class MeterSession:
     def _query(self, name: str, query: str, values: Mapping[str, Value]) -> pyarrow.Table:
         try:
             return self._database.sql(query, params=dict(values)).to_arrow_table()
-        except duckdb.Error as error:
+        except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as error:
             message = f"meter {name}: {error}"
             raise MeterError(message) from error
+        except duckdb.Error as error:
+            message = f"meter {name}: {error}"
+            raise MeterFailedError(message) from error
 
 
 def open_ledger(database: Any, ledger: Ledger, schema: str, closed: Sequence[ClosedPeriod]) -> None:

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from jobs.options import EXIT_FAILED, config_option, refuse
-from jobs.usage.arguments import ledger_option, location_of, open_ledger, open_prices, prices_option
+from jobs.usage.arguments import ledger_option, open_ledger, open_prices, place_of, prices_option
 
 _HOUR_MS: Final = 3_600_000
 
@@ -65,10 +65,9 @@ def compact(ledger: str | None, keep: int, config_file: Path | None) -> None:
     from jobs.usage.store import LedgerStore, StoreError
 
     try:
-        location = location_of(ledger, config_file)
-        if finish_compaction(LedgerStore(location)):
+        if finish_compaction(LedgerStore(*place_of(ledger, config_file))):
             click.echo("finished a compaction that was interrupted")
-        opened = open_ledger(location, None)
+        opened = open_ledger(ledger, config_file)
         now_ms = int(datetime.now(UTC).timestamp() * 1000)
         console = Console(stderr=True, highlight=False)
         with console.status("compacting") as status:

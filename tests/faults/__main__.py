@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tests.faults.ledger import ledger, ledger_on_a_cluster
 from tests.faults.loop import Row
 from tests.faults.messages import between_queue_and_cache
 from tests.faults.report import page, table
@@ -28,7 +29,10 @@ PAGE = ROOT / "docs" / "reliability.md"
 KEPT = ROOT / ".faults"
 SCENARIOS: dict[str, Callable[[Path], list[Row]]] = {
     scenario.__name__: scenario
-    for scenario in (shards, job_and_queue, workers_and_task_manager, cache, duplicates, between_queue_and_cache)
+    for scenario in (
+        *(shards, job_and_queue, workers_and_task_manager, cache, duplicates, between_queue_and_cache),
+        *(ledger, ledger_on_a_cluster),
+    )
 }
 
 

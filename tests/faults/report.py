@@ -21,6 +21,10 @@ over HTTP, Valkey. Actions are compared with those of an oracle, plain Python ov
 - **Recovery**: from the beginning of the fault, its length included, to the next effect of an action that was decided
   after it. Where a job starts again, most of that is the start of Flink on this machine, and so how busy that was.
 
+What begins with *ledger* is the usage job: in place of actions the rows of its ledger of the minutes from then on, each
+compared in WCU, writes and bytes. *Lost* are rows that are missing or say too little, *duplicate effects* rows that say
+too much, *wrong* rows that the oracle does not have; recovery is to the next file of a minute after the beginning.
+
 {table}
 
 {verdict}

@@ -57,6 +57,41 @@ def test_a_result_is_a_table_csv_json_or_parquet(ledger: str, tmp_path: Path) ->
     assert pyarrow.parquet.read_table(path).num_rows == 2
 
 
+def test_amounts_are_written_without_an_exponent(ledger: str, tmp_path: Path) -> None:
+    """A free allowance costs 0.000000000000, which Python would write as 0E-12."""
+    (tmp_path / "prices.csv").write_text("unit,above,up_to,price,per,currency\nwcu,0,,0,1,USD\n")
+    run = ["run", "invoice_lines", "--ledger", ledger, *MONTH, "--prices", str(tmp_path / "prices.csv")]
+    assert {line.split(",")[-1] for line in headroom(*run, "--format", "csv").output.splitlines()[1:]} == {
+        "0.000000000000"
+    }
+    amounts = {json.loads(line)["amount"] for line in headroom(*run, "--format", "json").output.splitlines()}
+    assert amounts == {"0.000000000000"}
+
+
+@pytest.mark.parametrize(
+    ("query", "exit_code"),
+    [
+        ("SELEC 1", 2),
+        ("SELECT nonsense FROM usage", 2),
+        ("SELECT * FROM nowhere", 2),
+        ("SELECT CAST(partition_key AS BIGINT) FROM usage", 1),
+    ],
+)
+def test_a_mistake_in_a_meter_is_told_apart_from_a_failure(
+    ledger: str, tmp_path: Path, query: str, exit_code: int
+) -> None:
+    meter = tmp_path / "own.sql"
+    meter.write_text(f"-- meter: own\n-- version: 1\n-- description: x\n-- identity: partition_key\n{query}\n")
+    done = headroom("run", str(meter), "--ledger", ledger)
+    assert done.exit_code == exit_code
+    assert "headroom: meter own: " in done.output
+    assert "Traceback" not in done.output
+
+
+def test_a_meter_without_its_prices_is_a_mistake_in_the_command(ledger: str) -> None:
+    assert headroom("run", "invoice_lines", "--ledger", ledger, *MONTH).exit_code == 2
+
+
 def test_an_invoice_line_is_explained_by_the_rows_under_it(ledger: str, tmp_path: Path) -> None:
     (tmp_path / "prices.csv").write_text(PRICES)
     run = headroom(
@@ -81,7 +116,7 @@ def test_a_meter_of_ones_own_runs_from_its_file(ledger: str, tmp_path: Path) -> 
     assert (refused.exit_code, "has no line `-- meter:`" in refused.stderr) == (2, True)
     path.write_text("-- meter: mine\n-- version: 3\n-- description: All.\nSELECT sum(wcu FROM usage\n")
     refused = headroom("run", str(path), "--ledger", ledger)
-    assert (refused.exit_code, "syntax error" in refused.stderr.lower()) == (1, True)
+    assert (refused.exit_code, "syntax error" in refused.stderr.lower()) == (2, True)
 
 
 def test_a_gap_beyond_the_threshold_ends_with_a_status_of_its_own(ledger: str, tmp_path: Path) -> None:
