@@ -13,7 +13,7 @@ from lambdas.spot.actuator import Actuator, UndoneError
 from lambdas.spot.amazon import CALL_FAILED, AmazonError, amazon_error
 from lambdas.spot.drive import ALL_CALLS, LAUNCH_CALLS
 from lambdas.spot.fleet import ENDED, Fleet, Instance
-from lambdas.spot.invocation import actuator
+from lambdas.spot.invocation import actuator, failure_told
 from lambdas.spot.orphans import AdoptOrphan, EndOrphan, LeaveOrphan, judge_orphan
 from lambdas.spot.plan import PlanSettings, plan_group
 from lambdas.spot.swap import GroupJournal, PlannedSwap
@@ -40,7 +40,16 @@ def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
 
 
 def reap(made: Actuator) -> dict[str, int]:
-    """Judges every orphan; how many were left, adopted and ended."""
+    """Judges every orphan; how many were left, adopted and ended.
+
+    Raises:
+        AmazonError: The instances, or what to judge them by, could not be seen.
+    """
+    with failure_told(made):
+        return _reap(made)
+
+
+def _reap(made: Actuator) -> dict[str, int]:
     counts = {"left": 0, "adopted": 0, "ended": 0, "failed": 0}
     orphans = _orphans(made)
     if not orphans:
@@ -53,7 +62,7 @@ def reap(made: Actuator) -> dict[str, int]:
         judged = judge_orphan(instance, fleet, journal, _planned(settings, fleet, instance, journal))
         try:
             done = _carry_out(made, instance, judged)
-        except (AmazonError, UndoneError) as error:
+        except (AmazonError, UndoneError, *CALL_FAILED) as error:
             made.logger.error("orphan_failed", instance=instance.instance_id, reason=str(error))
             done = "failed"
         counts[done] += 1
