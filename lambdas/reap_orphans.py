@@ -56,6 +56,8 @@ def _reap(made: Actuator) -> dict[str, int]:
         return counts
     remembered = made.store.everything()
     scanned = made.scan(remembered.markets)
+    for note in scanned.notes:
+        made.logger.warning("scan_note", note=note)
     fleet, settings = scanned.fleet, made.settings(scanned.cover)
     for instance in orphans:
         journal = remembered.groups.get(instance.launched_for or "")
