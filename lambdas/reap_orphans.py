@@ -13,7 +13,7 @@ from lambdas.spot.actuator import Actuator, UndoneError
 from lambdas.spot.amazon import CALL_FAILED, AmazonError, amazon_error
 from lambdas.spot.drive import ALL_CALLS, LAUNCH_CALLS
 from lambdas.spot.fleet import ENDED, Fleet, Instance
-from lambdas.spot.invocation import actuator
+from lambdas.spot.invocation import actuator, failure_told
 from lambdas.spot.orphans import AdoptOrphan, EndOrphan, LeaveOrphan, judge_orphan
 from lambdas.spot.plan import PlanSettings, plan_group
 from lambdas.spot.swap import GroupJournal, PlannedSwap
@@ -40,20 +40,31 @@ def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
 
 
 def reap(made: Actuator) -> dict[str, int]:
-    """Judges every orphan; how many were left, adopted and ended."""
+    """Judges every orphan; how many were left, adopted and ended.
+
+    Raises:
+        AmazonError: The instances, or what to judge them by, could not be seen.
+    """
+    with failure_told(made):
+        return _reap(made)
+
+
+def _reap(made: Actuator) -> dict[str, int]:
     counts = {"left": 0, "adopted": 0, "ended": 0, "failed": 0}
     orphans = _orphans(made)
     if not orphans:
         return counts
     remembered = made.store.everything()
     scanned = made.scan(remembered.markets)
+    for note in scanned.notes:
+        made.logger.warning("scan_note", note=note)
     fleet, settings = scanned.fleet, made.settings(scanned.cover)
     for instance in orphans:
         journal = remembered.groups.get(instance.launched_for or "")
         judged = judge_orphan(instance, fleet, journal, _planned(settings, fleet, instance, journal))
         try:
             done = _carry_out(made, instance, judged)
-        except (AmazonError, UndoneError) as error:
+        except (AmazonError, UndoneError, *CALL_FAILED) as error:
             made.logger.error("orphan_failed", instance=instance.instance_id, reason=str(error))
             done = "failed"
         counts[done] += 1

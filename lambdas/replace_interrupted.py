@@ -102,6 +102,8 @@ class Batch:
             return self._skip(action, "it is gone")
         name = instance.tags.get(ASG_TAG) or instance.launched_for
         group = self._groups.get(name or "")
+        if group is None and name:
+            return self._skip(action, f"the group is gone: {name}")
         if group is None or instance.purchase is not Purchase.SPOT or not is_managed(group, self.made.environment.tag):
             self.made.count("InstancesNotManaged")
             return self._skip(action, "it is not a Spot Instance of a group with the tag")

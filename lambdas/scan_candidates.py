@@ -26,7 +26,7 @@ from lambdas.spot.actuator import Actuator
 from lambdas.spot.amazon import CALL_FAILED, amazon_error
 from lambdas.spot.commitments import Cover
 from lambdas.spot.fleet import ASG_TAG, Fleet
-from lambdas.spot.invocation import actuator
+from lambdas.spot.invocation import actuator, failure_told
 from lambdas.spot.placement import pool_scores, score_facts, score_questions
 from lambdas.spot.plan import GroupPlan, plan_fleet
 from lambdas.spot.saga_step import Wait
@@ -49,7 +49,7 @@ def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
 
     Raises:
         ActuatorSettingsError: The environment is not usable.
-        AmazonError: The fleet could not be seen.
+        AmazonError: A call failed.
     """
     made = actuator("scan-candidates", context, logger)
     try:
@@ -59,7 +59,16 @@ def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
 
 
 def scan(made: Actuator) -> dict[str, int]:
-    """Looks, plans, and sends; how many of what."""
+    """Looks, plans, and sends; how many of what.
+
+    Raises:
+        AmazonError: A call failed; the next scan does the rest.
+    """
+    with failure_told(made):
+        return _scan(made)
+
+
+def _scan(made: Actuator) -> dict[str, int]:
     environment = made.environment
     remembered = made.store.everything()
     scanned = made.scan(remembered.markets)

@@ -97,6 +97,8 @@ class Cloud:
         products: products of the Price List.
         types: the types that a scan looks at.
         watch: called after each call that may have changed something.
+        meanwhile: what somebody else does just before a call, counted from 0.
+        deleting: groups that are being deleted: their members are on their way out, and they take no changes.
     """
 
     def __init__(self) -> None:
@@ -109,6 +111,8 @@ class Cloud:
         self.unhealthy: set[str] = set()
         self.no_checks: set[str] = set()
         self.watch: Callable[[], None] | None = None
+        self.meanwhile: dict[int, Callable[[], None]] = {}
+        self.deleting: set[str] = set()
         self.spot_price: str | None = "0.0300"
         self.reserved: list[dict[str, Any]] = []
         self.savings_plans: list[dict[str, Any]] = []
@@ -140,6 +144,9 @@ class Cloud:
         if self._quiet:
             return None
         name = model.name
+        if other := self.meanwhile.pop(len(self.calls), None):
+            with self.unseen():
+                other()
         rehearsed = str((params.get("body") or {}).get("DryRun", "")).lower() == "true" if name in _REHEARSED else False
         self._pending = self.fault_at.pop(len(self.calls), None) or self.once.pop(name, None) or self.lasting.get(name)
         self.calls.append((model.service_model.service_name, f"{name} rehearsed" if rehearsed else name))
@@ -151,7 +158,11 @@ class Cloud:
         if name == "SendMessage":  # whoever receives decides when; the test's clock is not the queue's
             params["body"] = json.dumps({**json.loads(params["body"]), "DelaySeconds": 0}).encode()
             return None
-        return self._lacking(name, params.get("body") or {})
+        body = params.get("body") or {}
+        group = body.get("AutoScalingGroupName") if isinstance(body, dict) else None
+        if group in self.deleting and not name.startswith("Describe"):
+            return _answer({"Error": {"Code": "ValidationError", "Message": "AutoScalingGroup is pending delete"}}, 400)
+        return self._lacking(name, body)
 
     def _lacking(self, name: str, body: Any) -> tuple[Http, dict[str, Any]] | None:
         """What moto does not do."""
@@ -200,6 +211,7 @@ class Cloud:
         fault, self._pending = self._pending, None
         if http_response.status_code < 300:
             self._took_effect(model.name, parsed)
+            self._deleting(model.name, parsed)
         if fault is Fault.KILLED_AFTER:
             raise KilledError(model.name)
         if fault is Fault.LOST_ANSWER:
@@ -220,6 +232,12 @@ class Cloud:
                 one["TargetHealth"]["State"] = "unhealthy" if one["Target"]["Id"] in self.unhealthy else "healthy"
         if self.watch is not None and not name.startswith(("Describe", "Get", "List", "Scan")):
             self.watch()
+
+    def _deleting(self, name: str, parsed: dict[str, Any]) -> None:
+        groups = parsed["AutoScalingGroups"] if name == "DescribeAutoScalingGroups" else []
+        for group in (one for one in groups if one["AutoScalingGroupName"] in self.deleting):
+            group["Status"] = "Delete in progress"
+            group["Instances"] = [one | {"LifecycleState": "Terminating"} for one in group["Instances"]]
 
     @contextmanager
     def unseen(self) -> Iterator[None]:
@@ -372,6 +390,12 @@ class Cloud:
                 for one in got:
                     self.clients.sqs.delete_message(QueueUrl=url, ReceiptHandle=one["ReceiptHandle"])
         return found
+
+    def delete_group(self, name: str = "web") -> None:
+        """A group is deleted with all its members, by somebody else."""
+        with self.unseen():
+            self.clients.autoscaling.delete_auto_scaling_group(AutoScalingGroupName=name, ForceDelete=True)
+        self.deleting.discard(name)
 
     def end(self, instance_id: str) -> None:
         """An instance ends, as when EC2 takes it, or a person."""

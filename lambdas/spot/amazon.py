@@ -84,6 +84,11 @@ class AmazonError(Exception):
         self.refusal = refusal
         self.operation = operation
         self.code = code
+        self.said = message
+
+
+class UnreadError(AmazonError):
+    """The journal could not be read, so nothing was begun."""
 
 
 _NO_ANSWER: Final = "the answer is none of AWS's; a proxy or an emulator gave it"

@@ -5,7 +5,7 @@ from typing import Final
 
 from connectors.fields import LARGEST_INTEGER
 from lambdas.spot.act import Act
-from lambdas.spot.amazon import CALL_FAILED, AmazonError, amazon_error
+from lambdas.spot.amazon import CALL_FAILED, AmazonError, UnreadError, amazon_error
 from lambdas.spot.describe import Describe
 from lambdas.spot.driven import Driven
 from lambdas.spot.journal import JournalConflictError, JournalStore
@@ -70,13 +70,14 @@ class Driver:
             wake: Which of the group's waits this ends; one before the last is void, and nothing is done.
 
         Raises:
-            AmazonError: The journal cannot be read.
+            UnreadError: The journal cannot be read.
             JournalCorruptError: The journal cannot be understood.
         """
         try:
             journal = self._store.load(group)
         except CALL_FAILED as error:
-            raise amazon_error(error, "journal") from error
+            failed = amazon_error(error, "journal")
+            raise UnreadError(failed.refusal, failed.operation, failed.code, failed.said) from error
         if wake < journal.wake:
             return Driven(journal)
         now_ms = self._clock_ms()

@@ -5,7 +5,8 @@ succeed goes to the dead-letter queue at once, with the reason beside it.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from connectors.actions import MalformedActionError, UnknownActionError
 from lambdas.spot.actuator import Actuator, ForeignError, UndoneError
-from lambdas.spot.amazon import CALL_FAILED, AmazonError, Clients, Refusal, amazon_error, connect
+from lambdas.spot.amazon import CALL_FAILED, AmazonError, Clients, Refusal, UnreadError, amazon_error, connect
 from lambdas.spot.environment import Environment, read_environment
 from lambdas.spot.journal import JournalCorruptError
 
@@ -69,6 +70,8 @@ def work_off(
             made.logger.warning("message_returned", message_id=record.message_id, error=str(failed))
             raise failed from error
         except (AmazonError, JournalCorruptError) as error:
+            if isinstance(error, UnreadError) and error.refusal is Refusal.DENIED:
+                return _refuse(made, record, error)  # a swap that is under way is woken by the scan
             made.logger.warning("message_returned", message_id=record.message_id, error=str(error))
             raise
         return None
@@ -79,6 +82,22 @@ def work_off(
     finally:
         made.count("MessagesReturned", len(processor.fail_messages))
         made.metrics.flush_metrics()
+
+
+@contextmanager
+def failure_told(made: Actuator) -> Iterator[None]:
+    """What runs on a schedule in here: the call at which it stops is logged and counted; the next run does the rest.
+
+    Raises:
+        AmazonError: A call failed.
+    """
+    try:
+        yield
+    except (AmazonError, *CALL_FAILED) as error:
+        failed = error if isinstance(error, AmazonError) else amazon_error(error)
+        made.count("RunsFailed")
+        made.logger.error("run_failed", reason=str(failed), means=failed.refusal)
+        raise failed from error
 
 
 def _bytes(body: str) -> bytes:

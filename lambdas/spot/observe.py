@@ -31,7 +31,8 @@ def observe(describe: Describe, journal: GroupJournal, tag: str, compared: dict[
     warming = _running_twins(journal.swaps, instances, {Phase.WARMING})
     passed = describe.passed_checks(warming) if warming else frozenset()
     ready = {twin: swap for twin, swap in warming.items() if twin in passed or swap.urgent}
-    for twin in ready.keys() - compared.keys():
+    stays = group is not None and not group.deleting
+    for twin in ready.keys() - compared.keys() if stays else ():  # what ends with its group cannot be asked everything
         compared[twin] = _weaker(describe, ready[twin], instances, twin)
     about_to = [swap for swap in journal.swaps if swap.phase is Phase.LAUNCHING and swap.asked_at_ms is None]
     careful = [swap for swap in (*about_to, *ready.values()) if not swap.urgent]
@@ -39,11 +40,11 @@ def observe(describe: Describe, journal: GroupJournal, tag: str, compared: dict[
     return Observed(
         group=group,
         managed=group is not None and is_managed(group, tag),
-        busy=_busy(describe, group) if group and careful else None,
+        busy=_busy(describe, group) if group and stays and careful else None,
         instances=instances,
         passed_checks=passed,
-        serving=frozenset(twin for twin in joining if group and _serves(describe, group, twin)),
-        weaker={twin: compared[twin] for twin in ready},
+        serving=frozenset(twin for twin in joining if group and stays and _serves(describe, group, twin)),
+        weaker={twin: compared[twin] for twin in ready if twin in compared},
         guarded=frozenset(swap.original_id for swap in careful if _is_guarded(describe, instances, swap.original_id)),
     )
 

@@ -8,6 +8,7 @@ run that died anywhere is taken up by the next: `next_step` is given the same jo
 """
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from connectors.ec2.events import InstanceState
 from lambdas.spot.fleet import ASG_TAG, ENDED, Group, Instance, Member
@@ -24,6 +25,9 @@ class _Moved:
 
 
 _Decision = Step | _Moved | Wait
+
+_IN_THE_GROUP: Final = frozenset({Phase.ATTACHING, Phase.JOINING, Phase.ENDING, Phase.DRAINING})
+"""The twin may be in the group, and goes with it when it is deleted; one that does not is ended."""
 
 
 def next_step(journal: GroupJournal, seen: Observed, at_ms: int, settings: SagaSettings) -> Step:
@@ -50,6 +54,8 @@ def next_step(journal: GroupJournal, seen: Observed, at_ms: int, settings: SagaS
 
 def _decide(journal: GroupJournal, swap: Swap, seen: Observed, at_ms: int, settings: SagaSettings) -> _Decision:
     decided = _Deciding(journal, swap, seen, at_ms, settings)
+    if (seen.group is None or seen.group.deleting) and swap.phase in _IN_THE_GROUP:
+        return decided.undo("the group is gone")
     return {
         Phase.LAUNCHING: decided.launching,
         Phase.WARMING: decided.warming,
@@ -66,7 +72,7 @@ def _restore_max_size(journal: GroupJournal, seen: Observed, settings: SagaSetti
     raised, group = journal.raised, seen.group
     if raised is None or any(swap.crowds for swap in journal.swaps):
         return journal
-    if group is None or group.max_size == raised.before or not raised.is_ours(group.max_size):
+    if group is None or group.deleting or group.max_size == raised.before or not raised.is_ours(group.max_size):
         return replace(journal, raised=None)
     if group.min_size > raised.before:
         return replace(journal, raised=None)  # whoever raised MinSize meanwhile took MaxSize as it was
@@ -110,12 +116,12 @@ class _Deciding:
         if twin is None or twin.state in ENDED:
             return self._ended(Outcome.UNDONE, "the twin ended before it was attached")
         if obstacle := self._obstacle():
-            return self._undo(obstacle)
+            return self.undo(obstacle)
         if reason := self._not_ready(twin):
             late = self.at_ms >= swap.since_ms + self.settings.warm_ms
-            return self._undo(f"too late for {reason}") if late else self._wait(reason)
+            return self.undo(f"too late for {reason}") if late else self._wait(reason)
         if weaker := self.seen.weaker[twin.instance_id]:
-            return self._undo(f"the twin is weaker than the original: {'; '.join(weaker)}")
+            return self.undo(f"the twin is weaker than the original: {'; '.join(weaker)}")
         return self._attach(twin)
 
     def _not_ready(self, twin: Instance) -> str | None:
@@ -149,13 +155,12 @@ class _Deciding:
         if twin is None or twin.state in ENDED:
             return self._give_back(Outcome.UNDONE, "the twin ended while it was attached")
         if obstacle := self._obstacle():
-            return self._undo(obstacle)
+            return self.undo(obstacle)
         return self._attach(twin)
 
     def joining(self) -> _Decision:
         swap, group = self.swap, self.seen.group
-        if group is None or group.deleting:
-            return self._undo("the group is gone")
+        assert group is not None, "without its group a twin is undone"  # noqa: S101 - for the type checker
         twin, original = group.member(swap.twin_id), group.member(swap.original_id)
         if twin is None or twin.leaves:
             return self._give_back(Outcome.UNDONE, "the group ended the twin")
@@ -166,12 +171,12 @@ class _Deciding:
     def _both_are_members(self, group: Group) -> _Decision:
         swap = self.swap
         if obstacle := self._obstacle():
-            return self._undo(obstacle)
+            return self.undo(obstacle)
         if swap.urgent and self._original_ended() and group.desired > group.min_size:
             return self._end_original()  # before the group notices, and launches one more
         late = self.at_ms >= swap.since_ms + self.settings.join_ms
         if not self.seen.serves(swap.twin_id or ""):
-            return self._undo("the twin did not serve in time") if late else self._wait("the twin to serve")
+            return self.undo("the twin did not serve in time") if late else self._wait("the twin to serve")
         if reason := self._scaled(group):
             return self._ended(Outcome.KEPT, f"{reason}, and the group keeps both")
         if group.serving_without(swap.original_id) < group.desired - 1:
@@ -284,7 +289,8 @@ class _Deciding:
         moved = replace(self.swap, phase=phase, since_ms=self.at_ms, twin_id=twin_id or self.swap.twin_id)
         return _Moved(self.journal.with_swap(moved))
 
-    def _undo(self, why: str) -> _Moved:
+    def undo(self, why: str) -> _Moved:
+        """The twin is to go, wherever it is."""
         undoing = replace(self.swap, phase=Phase.UNDOING, since_ms=self.at_ms, why=why)
         return _Moved(self.journal.with_swap(undoing))
 

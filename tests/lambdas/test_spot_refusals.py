@@ -20,15 +20,18 @@ from connectors.spot_facts import (
     parse_event_or_facts,
 )
 from lambdas.create_spot import create
+from lambdas.reap_orphans import reap
 from lambdas.replace_interrupted import Batch
 from lambdas.scan_candidates import scan
 from lambdas.spot import actuator
-from lambdas.spot.actuator import Actuator
+from lambdas.spot.actuator import Actuator, UndoneError
+from lambdas.spot.amazon import AmazonError
 from lambdas.spot.describe import Describe
+from lambdas.spot.fleet import GROUP_TAG, SWAP_TAG
 from lambdas.spot.swap import Outcome
 from lambdas.swap_instance import swap
 from tests.lambdas.test_spot_actuators import handled, interruption, mutations, to_spot, work
-from tests.spot_cloud import REGION, TAG, ZONE, Cloud, Fault, cloud, is_spot
+from tests.spot_cloud import REGION, TABLE, TAG, ZONE, Cloud, Fault, cloud, is_spot
 
 MOST_CALLS = 60
 RETURNED: dict[str, Any] = {"batchItemFailures": [{"itemIdentifier": "0"}]}
@@ -291,3 +294,110 @@ def test_a_scan_tells_what_it_saw(aws: Cloud, telling: Actuator) -> None:
     assert sorted(one.purchase for one in instances.instances) == [Purchase.ON_DEMAND, Purchase.SPOT]
     assert isinstance(health, PoolsHealth)
     assert [(one.instances, one.healthy) for one in health.pools] == [(1, 1)]
+
+
+# On a schedule
+
+
+def scanned(aws: Cloud, made: Actuator) -> Callable[[], Any]:
+    """A scan that has everything to do: a candidate, a group whose message was lost, a pool to score."""
+    aws.make_group("pools", size=2, tags={f"{TAG}:MinOnDemand": "1", f"{TAG}:MaxPoolPercent": "100"})
+    to_spot(aws, made)
+    aws.make_group("web", size=1)
+    scan(made)
+    (message,) = aws.messages("spot-creator")
+    create(made, message["Body"].encode())
+    assert len(aws.messages("instance-swapper")) == 1  # and lost
+    aws.now_ms += 21 * 60_000
+    aws.make_group("next", size=1)
+    return lambda: scan(made)
+
+
+def reaped(aws: Cloud, made: Actuator) -> Callable[[], Any]:
+    """A reap with an orphan to adopt, and one to end."""
+    aws.make_group(size=1)
+    scan(made)
+    (message,) = aws.messages("spot-creator")
+    create(made, message["Body"].encode())
+    (twin,) = aws.launched()
+    aws.messages("instance-swapper")
+    with aws.unseen():
+        aws.clients.dynamodb.delete_item(TableName=TABLE, Key={"key": {"S": "group#web"}})
+        aws.clients.ec2.run_instances(
+            ImageId="ami-12345678", MinCount=1, MaxCount=1, ClientToken="x", InstanceType="m6g.large",
+            TagSpecifications=[
+                {
+                    "ResourceType": "instance",
+                    "Tags": [{"Key": SWAP_TAG, "Value": "f" * 20}, {"Key": GROUP_TAG, "Value": "gone"}],
+                }
+            ],
+        )  # fmt: skip
+        started = aws.clients.ec2.describe_instances(InstanceIds=[twin])["Reservations"][0]["Instances"][0]
+    aws.now_ms = int(started["LaunchTime"].timestamp() * 1_000) + 16 * 60_000
+    return lambda: reap(made)
+
+
+REAPS = ("TerminateInstances", "UpdateAutoScalingGroup", "AttachInstances", "TerminateInstanceInAutoScalingGroup")
+"""What a reap that adopts one orphan and ends another asks for."""
+
+SCHEDULED = {"scan": scanned, "reap": reaped}
+LOGS: list[io.StringIO] = []  # loggers are known by them, so none may take the place of another
+
+
+@pytest.mark.parametrize("name", SCHEDULED)
+@pytest.mark.parametrize("fault", [Fault.DENIED, Fault.THROTTLED])
+def test_refused_at_any_call_what_runs_on_a_schedule_names_the_call_and_the_next_run_does_what_is_left(
+    name: str, fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for at in range(MOST_CALLS):
+        with cloud() as aws:
+            LOGS.append(log := io.StringIO())
+            monkeypatch.setattr(actuator, "_known_zones", {})
+            with aws.unseen():
+                aws.clients.kinesis.create_stream(StreamName="events", ShardCount=1)
+            made = logging_to(log, making(aws, tmp_path, monkeypatch, events_stream="events"))
+            handle = SCHEDULED[name](aws, made)
+            after = len(log.getvalue())
+            aws.calls.clear()
+            aws.fault_at = {at: fault}
+            said = ""
+            try:
+                handle()
+            except (AmazonError, UndoneError) as error:
+                said = str(error)
+            if aws.fault_at:
+                break
+            refused = aws.calls[at][1]
+            told_it = said + log.getvalue()[after:]
+            assert f"{refused}: {fault.value}" in told_it or f"{fault.value}) when calling the {refused}" in told_it, at
+            quiet = ("SendMessageBatch", "PutRecords") if name == "scan" else REAPS
+            assert set(mutations(aws)) <= set(quiet), at
+            handle()
+            work(aws, made, rounds=20)
+            aws.now_ms += 21 * 60_000
+            scan(made)
+            work(aws, made, rounds=20)
+            assert (aws.orphans(), aws.journal().is_open, aws.serving(), aws.sizes()) == ([], False, 1, (1, 1, 1)), at
+            assert len(set(aws.tokens.values())) == len(aws.tokens), at
+    assert at > 8
+
+
+@pytest.mark.parametrize("name", ACTUATORS)
+@pytest.mark.parametrize(("fault", "answer"), [(Fault.DENIED, DONE), (Fault.THROTTLED, RETURNED)])
+def test_without_the_right_to_read_the_journal_a_message_goes_to_the_dead_letter_queue(
+    aws: Cloud, made: Actuator, name: str, fault: Fault, answer: Any
+) -> None:
+    handle = ACTUATORS[name](aws, made)
+    alive = aws.launched()
+    aws.calls.clear()
+    aws.lasting = {"GetItem": fault}
+    assert handle() == answer
+    assert [one.partition(": You")[0].partition(": ")[2] for one in reasons(aws)] == (
+        ["GetItem: AccessDenied"] if fault is Fault.DENIED else []
+    )
+    assert (aws.launched(), mutations(aws)) == (alive, [])
+    aws.lasting = {}
+    aws.now_ms += 21 * 60_000
+    scan(made)
+    work(aws, made)
+    assert (aws.orphans(), aws.serving(), aws.journal().is_open) == ([], 1, False)
