@@ -27,10 +27,10 @@ CAPACITY: Final = READ | DECIDED
 would have to remember without end."""
 
 ACTION_DELAY: Final = "action_delay_ms"
-"""Of the capacity job, a distribution: from a decision, in event time, to its having been made."""
+"""Of a job, a gauge: the longest time of the last minute from a decision, in event time, to its having been made."""
 
 LAG: Final = "lag_ms"
-"""Of the capacity job, a gauge: how far the newest change is behind now."""
+"""Of a job, a gauge: how far the newest change or event is behind now."""
 
 RULES: Final = {
     "rules_applied": "versions of the rules that took effect",
@@ -47,8 +47,50 @@ OUTBOX: Final = {
 }
 """Metrics of the capacity job's way to its queue."""
 
+SOURCE: Final = {
+    "records": "records that the stream gave",
+    "bytes": "their bytes",
+    "finished_shards": "shards that were read to their end, after a split or a merge",
+    "retention_gaps": "times that the stream had dropped what was not read yet",
+    "throttled": "polls that Kinesis put off, for others read the same shards",
+    "server_errors": "polls that Kinesis did not answer",
+    "expired_iterators": "polls that came too late after the one before",
+    "ahead_of_clock": "polls that Kinesis put off, for this machine's clock is ahead of its own",
+    "listing_errors": "times that the shards could not be listed",
+}
+"""Counters of a job's source."""
+
 SOURCE_LAG: Final = "millisBehindLatest"
 """Of a job's source, a gauge for each shard: how far reading is behind its end."""
+
+SPOT_READ: Final = {
+    "events": "records read, of whatever outcome",
+    "malformed": "records that could not be read",
+    "ignored": "records that say plainly that they are something else",
+    "interruption_warning": "warnings that an instance is interrupted in two minutes",
+    "rebalance_recommendation": "warnings that an instance is likely to be",
+    "state_change": "changes of an instance's state",
+    "spot_request_fulfillment": "requests for Spot instances that were met",
+    "group_activity": "launches and terminations of Auto Scaling",
+    "lifecycle_action": "instances that wait at a lifecycle hook",
+    "scheduled_change": "maintenance that AWS announced",
+    "notification_test": "tries of a notification, which are about nothing",
+    "instances_described": "facts: instances as a scan found them",
+    "placement_scores": "facts: how likely EC2 thinks a launch is",
+    "pools_health": "facts: pools as a person sees them",
+    "launch_refused": "facts: a launch that EC2 had no capacity for",
+    "pools_released": "facts: pools that a person released",
+}
+"""Counters of what the Spot job read."""
+
+SPOT_DECIDED: Final = {
+    "replacements": "orders to replace an instance",
+    "replacements_unannounced": "those of them that no warning came before",
+    "fall_backs": "orders to leave a pool",
+    "returns": "orders to return to a pool",
+    "pool_changes": "changes of a pool's market",
+}
+"""Counters of what it decided."""
 
 SUSPEND: Final = {
     "ActionsApplied": "leases put into the cache",

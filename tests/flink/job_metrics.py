@@ -1,4 +1,4 @@
-"""The metrics of a running job, as Flink's own REST API tells them: what a reporter of the managed service would see."""
+"""The metrics of a running job as Flink's own REST API tells them, which a reporter sees too."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ from connectors.published_metrics import PUBLISHED
 def published(address: str) -> dict[str, float]:
     """The newest value of each metric in the published group, added up over subtasks, by what follows the group.
 
-    A distribution is there as `<name>_max` and so on.
+    Raises:
+        ValueError: One is not a number, which no reporter can publish.
 
     Args:
         address: Host and port of the cluster; of all its jobs that run.
