@@ -47,19 +47,6 @@ OUTBOX: Final = {
 }
 """Metrics of the capacity job's way to its queue."""
 
-SOURCE: Final = {
-    "records": "records that the stream gave",
-    "bytes": "their bytes",
-    "finished_shards": "shards that were read to their end, after a split or a merge",
-    "retention_gaps": "times that the stream had dropped what was not read yet",
-    "throttled": "polls that Kinesis put off, for others read the same shards",
-    "server_errors": "polls that Kinesis did not answer",
-    "expired_iterators": "polls that came too late after the one before",
-    "ahead_of_clock": "polls that Kinesis put off, for this machine's clock is ahead of its own",
-    "listing_errors": "times that the shards could not be listed",
-}
-"""Counters of a job's source."""
-
 SOURCE_LAG: Final = "millisBehindLatest"
 """Of a job's source, a gauge for each shard: how far reading is behind its end."""
 
@@ -103,3 +90,33 @@ SUSPEND: Final = {
     "ApplyDelay": "milliseconds from the decision, in event time, to the entry in the cache",
 }
 """Metrics of the suspend actuator, in the namespace `Headroom`."""
+
+SPOT_ACTUATORS: Final = {
+    "CallsLaunch": "twins asked for",
+    "CallsRaiseMaxSize": "groups whose largest size was raised for a twin",
+    "CallsAttach": "twins attached",
+    "CallsEndOriginal": "originals ended",
+    "CallsLowerDesired": "groups whose desired size was lowered",
+    "CallsRestoreMaxSize": "groups whose largest size was put back",
+    "CallsRemoveTwin": "twins taken out of their group",
+    "CallsEndTwin": "twins ended",
+    "CallsFailed": "calls that EC2 or Auto Scaling refused",
+    "LaunchesRefused": "launches that were refused, mostly for want of capacity",
+    "SwapsDone": "swaps after which the twin serves",
+    "SwapsUndone": "swaps that were undone, the original serving",
+    "SwapsKept": "swaps whose group needed both by then",
+    "ScanGroups": "groups that a scan looked at",
+    "ScanInstances": "instances that it saw",
+    "ScanSwaps": "swaps that it asked for",
+    "ScanWoken": "groups whose message was lost, and that it woke",
+    "OrphansLeft": "instances without an owner that were left for now",
+    "OrphansAdopted": "those that a group took",
+    "OrphansEnded": "those that were ended",
+    "OrphansFailed": "those with which neither was possible",
+    "MarketsChanged": "pools that were left or returned to",
+    "InstancesNotManaged": "orders about instances that are none of ours",
+    "ActionsSkipped": "orders that there was nothing to do for any more",
+    "MessagesReturned": "messages that went back to their queue",
+    "MessagesRefused": "messages that can never succeed, put aside with the reason",
+}
+"""Metrics of the Spot actuators, in the namespace `Headroom`."""

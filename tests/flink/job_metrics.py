@@ -6,7 +6,20 @@ from typing import Any
 from urllib.parse import quote
 from urllib.request import urlopen
 
+from pyflink.util.java_utils import get_j_env_configuration
+
 from connectors.published_metrics import PUBLISHED
+from jobs.runtime import Environment
+from jobs.up.services import free_port
+
+
+def with_rest(environment: Environment) -> str:
+    """The address at which the mini-cluster of an environment will answer, and tell metrics not older than a second."""
+    address = f"127.0.0.1:{free_port()}"
+    configuration = get_j_env_configuration(environment.streams._j_stream_execution_environment)
+    configuration.setString("rest.bind-port", address.rpartition(":")[2])
+    configuration.setString("metrics.fetcher.update-interval", "500 ms")
+    return address
 
 
 def published(address: str) -> dict[str, float]:
