@@ -26,6 +26,7 @@ from infra.parts import (
     consume,
     function,
     name_senders,
+    name_those_who_put_aside,
     queue_pair,
     refuse,
     role,
@@ -156,6 +157,7 @@ class SpotStack(cdk.Stack):
             enforce_ssl=True,
             retention_period=cdk.Duration.days(14),
         )
+        name_those_who_put_aside(undelivered, [])
         rule_arns = f"arn:{cdk.Aws.PARTITION}:events:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}:rule/{self.stack_name}-*"
         undelivered.add_to_resource_policy(
             iam.PolicyStatement(
@@ -296,6 +298,8 @@ class SpotStack(cdk.Stack):
         name_senders(self.creator.queue, [_role(scan)], operators)
         wakers = [_role(each) for each in (scan, create, swap, replace, reap)]
         name_senders(self.swapper.queue, wakers, operators)
+        for pair, refuses in ((self.actions, replace), (self.creator, create), (self.swapper, swap)):
+            name_those_who_put_aside(pair.dead_letters, [_role(refuses)], operators)
         self._run_every("Scan", scan, minutes=5)
         self._run_every("Reap", reap, minutes=10)
         return [scan, create, swap, replace, reap]
@@ -347,6 +351,8 @@ class SpotStack(cdk.Stack):
     def _run_every(self, name: str, target: lambda_.Function, *, minutes: int) -> None:
         """Call a function on a schedule, never two at once: what is missed is not made up for."""
         target.node.default_child.add_property_override("ReservedConcurrentExecutions", 1)
+        # The scheduler hands the call to Lambda's own queue, which would try twice more and keep it for six hours.
+        target.configure_async_invoke(retry_attempts=0, max_event_age=cdk.Duration.minutes(minutes))
         caller = role(
             self,
             f"{name}Schedule",

@@ -118,6 +118,21 @@ def test_logs_are_kept_for_a_stated_time(templates: Synthesized, stack: str) -> 
 
 
 @pytest.mark.parametrize("stack", STACKS)
+def test_every_function_logs_into_a_group_of_the_template(templates: Synthesized, stack: str) -> None:
+    groups = set(templates[stack].of_type("AWS::Logs::LogGroup"))
+    for name, properties in templates[stack].of_type("AWS::Lambda::Function").items():
+        assert properties["LoggingConfig"]["LogGroup"] in groups, name
+
+
+def test_what_runs_on_a_schedule_is_not_made_up_for(templates: Synthesized) -> None:
+    configured = templates["spot"].of_type("AWS::Lambda::EventInvokeConfig").values()
+    ages = {each["FunctionName"]: each["MaximumEventAgeInSeconds"] for each in configured}
+    assert sorted(ages.values()) == [300, 600]
+    assert {each["MaximumRetryAttempts"] for each in configured} == {0}
+    assert len(templates["spot"].of_type("AWS::Scheduler::Schedule")) == len(ages)
+
+
+@pytest.mark.parametrize("stack", STACKS)
 def test_what_holds_state_outlives_its_stack(templates: Synthesized, stack: str) -> None:
     kept = {"AWS::Kinesis::Stream", "AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::KMS::Key"}
     for name, resource in templates[stack].resources.items():
