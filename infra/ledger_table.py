@@ -2,7 +2,7 @@
 
 from typing import Final
 
-# As `jobs.usage` writes them.
+# As `jobs.usage.ledger_rows` has them, which needs pyarrow; a test compares.
 COLUMNS: Final = (
     ("partition_key", "string"),
     ("partition_key_type", "string"),

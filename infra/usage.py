@@ -3,6 +3,7 @@
 import aws_cdk as cdk
 from aws_cdk import aws_athena as athena
 from aws_cdk import aws_glue as glue
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
@@ -12,6 +13,8 @@ from infra.flink_application import FlinkApplication, read_stream
 from infra.ledger_table import COLUMNS, PARTITIONS, projection
 from infra.parts import allow, use_key
 from infra.shared import SharedStack
+from jobs.settings import UsageSettings, UsageSink
+from jobs.settings.load import load_settings
 
 LEDGER_PREFIX = "ledger/"
 
@@ -45,8 +48,12 @@ class UsageStack(cdk.Stack):
                 ),
                 allow(["s3:ListBucket"], [self.ledger.bucket_arn], {"StringLike": {"s3:prefix": f"{LEDGER_PREFIX}*"}}),
                 use_key(key, ["kms:Decrypt", "kms:GenerateDataKey"], "s3"),
+                *_send_rows(load_settings(deployment.settings).usage),
             ],
-            ends={"headroom.kinesis": {"stream": shared.changes.stream_name, "region": cdk.Aws.REGION}},
+            ends={
+                "headroom.kinesis": {"stream": shared.changes.stream_name, "region": cdk.Aws.REGION},
+                "headroom.usage": {"ledger": location, "region": cdk.Aws.REGION},
+            },
             alarm_action=shared.alarm_action,
         )
         _catalog(self, deployment.name, location)
@@ -70,6 +77,14 @@ class UsageStack(cdk.Stack):
         )
         dashboard(self, name, job=self.job, stream=shared.changes, queues={})
         cdk.CfnOutput(self, "LedgerLocation", value=location)
+
+
+def _send_rows(usage: UsageSettings) -> list[iam.PolicyStatement]:
+    """What the job needs to send rows to the Data Firehose stream of the settings, which is not made here."""
+    if usage.sink is not UsageSink.FIREHOSE:
+        return []
+    place = f"arn:{cdk.Aws.PARTITION}:firehose:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}"
+    return [allow(["firehose:PutRecordBatch"], [f"{place}:deliverystream/{usage.delivery_stream}"])]
 
 
 def _bucket(

@@ -32,7 +32,7 @@ def run(
     """Run the job until told to stop.
 
     Args:
-        job: capacity or spot.
+        job: capacity, spot or usage.
         settings: All settings.
         keep_in: The directory for what is found.
         checkpoints: The directory for checkpoints, which stay there.

@@ -14,7 +14,7 @@ READ: Final = {
     "duplicates": "changes that came again while they could be in time",
     "size_mismatch": "changes whose images weigh something else than their record says",
 }
-"""Counters of what the capacity job read."""
+"""Counters of what the capacity job and the usage job read."""
 
 DECIDED: Final = {
     "suspensions": "leases given",
@@ -25,6 +25,21 @@ DECIDED: Final = {
 CAPACITY: Final = READ | DECIDED
 """All counters of the capacity job: the counts of `summary.json`, but for `partition_keys`, which a job that never ends
 would have to remember without end."""
+
+LEDGER: Final = {
+    "without_event_id": "changes that cannot be told from copies of others, for they have no eventID",
+    "conflicts": "copies that say something else than the change that counts",
+    "ledger_files": "files of the ledger written, or batches of rows sent to Firehose",
+    "ledger_rows": "rows in them",
+    "correction_rows": "rows that correct an earlier minute, among these",
+    "wcu": "write capacity units that the rows add up to",
+    "writes": "writes that the rows add up to",
+    "bytes_written": "bytes written that the rows add up to",
+}
+"""Counters of what the usage job put into the ledger; after a failure what is written again counts again."""
+
+USAGE: Final = READ | LEDGER
+"""All counters of the usage job."""
 
 ACTION_DELAY: Final = "action_delay_ms"
 """Of a job, a gauge: the longest time of the last minute from a decision, in event time, to its having been made."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -132,6 +133,35 @@ def spot(**options: Any) -> None:
     _run("spot", **options)
 
 
+@run.command()
+@_live_options
+def usage(**options: Any) -> None:
+    """Keep the usage ledger of a Kinesis stream of changes, as files or through Data Firehose.
+
+    The settings name the stream (kinesis.stream) and where the ledger is kept (usage.ledger: a directory, or
+    s3://bucket/prefix). A file appears when its span of time is over and is never changed after that; a change that is
+    late becomes a correction row in a later one. Go on with the --state of the run before: a run that begins anew
+    counts anew. It runs until it is interrupted.
+
+    \b
+    DIR gets:
+      files.jsonl      each file of the ledger as it was written, and what its rows add up to
+      malformed.jsonl  records that could not be read, with the reason
+      conflicts.jsonl  copies of changes that say something else than the first, which counts
+      status.json      the counts and how far behind the run is, every second
+
+    \b
+    Examples:
+      headroom run usage --config headroom.toml --state usage-state
+      headroom run usage --config headroom.toml --state usage-state --out today
+
+    \b
+    Exit status: 0 after --duration, 1 when the job failed too often, 2 for a mistake in the command or a setting,
+    130 when it was interrupted.
+    """  # noqa: D301 - click looks for the character that the escape stands for
+    _run("usage", **options)
+
+
 def _run(
     job: str,
     *,
@@ -145,10 +175,10 @@ def _run(
     duration_s: float | None,
 ) -> None:
     from connectors.kinesis.client import KinesisError
-    from jobs.capacity.live import missing_settings
 
+    live = import_module(f"jobs.{job}.live")
     settings = open_settings(config_file)
-    if missing := missing_settings(settings):
+    if missing := live.missing_settings(settings):
         refuse(missing)
     stop, interrupted = threading.Event(), threading.Event()
 
@@ -213,10 +243,11 @@ class _Told:
         rate = max(0, status["records"] - self._records) / passed_s  # the counts begin again when the job restarts
         self._told_s, self._records = time.monotonic(), status["records"]
         lag = "-" if status["lag_ms"] is None else format_duration(status["lag_ms"])
-        decided = ", ".join(f"{count:,} {name}" for name, count in status["decided"].items()) or "nothing"
+        did = "written" if "written" in status else "decided"
+        done = ", ".join(f"{count:,} {name}" for name, count in status[did].items() if count) or "nothing"
         click.echo(
             f"{status['records']:,} records ({rate:,.0f}/s), {status['malformed']:,} malformed, "
-            f"decided: {decided}, newest {lag} ago",
+            f"{did}: {done}, newest {lag} ago",
             err=True,
         )
         sys.stderr.flush()

@@ -50,7 +50,7 @@ def kinesis_table(
         tables: The same environment's tables.
         config: The stream.
         read_records: What the job makes of records; it is pickled.
-        columns: The columns of its rows, each STRING or BIGINT.
+        columns: The columns of its rows, each STRING, BIGINT or BYTES.
         subtasks: How many read side by side, each its part of the stream's hash keys; at most `SLOTS`. It may differ
             from that of the checkpoint that the job is restored from. One keeps all shards in one order.
         uid: Names the source in the job, and its state in checkpoints.
@@ -89,7 +89,9 @@ def _type_of(name: str, column: DataType) -> TypeInformation:
         return Types.STRING()
     if column == DataTypes.BIGINT():
         return Types.LONG()
-    message = f"column {name}: the Kinesis source gives STRING and BIGINT, not {column}"
+    if column == DataTypes.BYTES():
+        return Types.PRIMITIVE_ARRAY(Types.BYTE())
+    message = f"column {name}: the Kinesis source gives STRING, BIGINT and BYTES, not {column}"
     raise TypeError(message)
 
 

@@ -1,6 +1,6 @@
 """The capacity job on live streams: from Kinesis to a queue. The graph is the one of a replay; only the ends differ."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from time import time_ns
 from typing import Any
@@ -8,12 +8,13 @@ from typing import Any
 from pyflink.common import Row
 from pyflink.table import Table
 from pyflink.table.expressions import col
+from pyflink.table.types import DataType
 
 from connectors.actions import decode
 from connectors.kinesis.aws_source import aws_kinesis_table
 from connectors.kinesis.config import KinesisConfig
 from connectors.kinesis.positions import OLDEST, parse_start
-from connectors.kinesis.records import Gap, ReadBatch, ShardBatch
+from connectors.kinesis.records import Gap, ReadBatch, ReadRecords, ShardBatch
 from connectors.kinesis.source import kinesis_table
 from connectors.sqs.fifo import group_id
 from connectors.sqs.outbox import Message
@@ -61,9 +62,20 @@ def kinesis_source(environment: Environment, settings: Settings) -> Table:
     Raises:
         KinesisError: It is to be read by AWS's source, and there is no jar or no stream.
     """
+    return changes_table(environment, settings, ReadCosts(settings), DECODED_COLUMNS)
+
+
+def changes_table(
+    environment: Environment, settings: Settings, read_records: ReadRecords, columns: Mapping[str, DataType]
+) -> Table:
+    """The rows that a job makes of the stream of changes that the settings name.
+
+    Raises:
+        KinesisError: It is to be read by AWS's source, and there is no jar or no stream.
+    """
     kinesis = settings.kinesis
     config = kinesis_config(kinesis, settings.window.out_of_orderness_ms, time_ns() // 1_000_000)
-    ends = environment.streams, environment.tables, config, ReadCosts(settings), DECODED_COLUMNS
+    ends = environment.streams, environment.tables, config, read_records, columns
     if kinesis.reader is KinesisReader.PYTHON:
         return kinesis_table(*ends, subtasks=kinesis.subtasks)
     return aws_kinesis_table(*ends, Path(kinesis.jar) if kinesis.jar else None)

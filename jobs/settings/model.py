@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from jobs.settings.aws import FilePath, KinesisSettings, SqsSettings, StreamName
+from jobs.settings.aws import FilePath, KinesisSettings, RegionName, SqsSettings, StreamName, Url, url_conflicts
 from jobs.settings.durations import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 from jobs.settings.section import Conflict, DurationMs, Flag, Section, Unit, quoted
 from jobs.settings.spot import SpotSettings
@@ -255,6 +255,17 @@ class UsageSettings(Section):
     delivery_stream: StreamName = Field(
         default="headroom-usage", description="Data Firehose stream that rows go to where sink is firehose."
     )
+    region: RegionName | None = Field(
+        default=None,
+        description="Region of the ledger's bucket and the Data Firehose stream; without it that of any AWS client "
+        "(AWS_REGION).",
+        examples=["eu-west-1"],
+    )
+    endpoint_url: Url | None = Field(
+        default=None,
+        description="Endpoint of both in place of AWS's own, for emulators and VPC endpoints.",
+        examples=["http://localhost:5000"],
+    )
     file_span_ms: DurationMs = Field(
         default=15 * MINUTE_MS,
         ge=MINUTE_MS,
@@ -270,10 +281,11 @@ class UsageSettings(Section):
 
     @classmethod
     def conflicts(cls, values: Mapping[str, Any]) -> Iterator[Conflict]:
-        """A span that does not divide the hour into whole minutes."""
+        """A span that does not divide the hour into whole minutes, or an endpoint that is no address."""
         span_ms = values.get("file_span_ms")
         if span_ms is not None and (HOUR_MS % span_ms or span_ms % MINUTE_MS):
             yield Conflict(("file_span",), f"{quoted(span_ms)} does not divide an hour into spans of whole minutes")
+        yield from url_conflicts("endpoint_url", values.get("endpoint_url"))
 
 
 class RulesSettings(Section):

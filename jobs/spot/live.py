@@ -15,7 +15,7 @@ from connectors.spot_actions import ReplaceInstance, decode
 from connectors.sqs.fifo import group_id
 from connectors.sqs.outbox import Message
 from connectors.sqs.sink import Destination, send_to_queue
-from jobs.capacity.live import kinesis_config
+from jobs.capacity.live import kinesis_config, missing_settings
 from jobs.runtime import Environment
 from jobs.settings import Settings
 from jobs.spot.job import build
@@ -23,6 +23,8 @@ from jobs.spot.keep import Keep
 from jobs.spot.operators import ROUTED_COLUMNS
 from jobs.spot.outcomes import OutcomeKind
 from jobs.spot.shard import mark_row, read_batch
+
+__all__ = ["JOB_NAME", "ReadTold", "as_message", "define", "missing_settings"]
 
 JOB_NAME = "headroom spot"
 
@@ -32,7 +34,7 @@ def define(environment: Environment, settings: Settings, keep_in: Path | None = 
 
     Args:
         environment: Where to build.
-        settings: All settings; see `jobs.capacity.live.missing_settings`.
+        settings: All settings; see `missing_settings`.
         keep_in: The directory for what is found; None for the log.
     """
     tables = environment.tables

@@ -7,12 +7,11 @@ from pathlib import Path
 from pyflink.table import Table
 
 from connectors.recordings.files import RecordingFile
-from jobs.capacity.live import missing_settings
 from jobs.managed import start
 from jobs.runtime import Environment
 from jobs.settings import Settings
 from jobs.spot.job import build, recorded_source
-from jobs.spot.live import JOB_NAME, define
+from jobs.spot.live import JOB_NAME, define, missing_settings
 from jobs.spot.timeline import Timeline
 
 

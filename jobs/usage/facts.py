@@ -151,11 +151,12 @@ class UsageCollector:
 
     Args:
         out_of_orderness_ms: How far behind the newest change of its origin a change may be before it is late.
+        low_water_ms: What rows promise about time until more windows are over.
     """
 
-    def __init__(self, out_of_orderness_ms: int) -> None:
+    def __init__(self, out_of_orderness_ms: int, low_water_ms: int = 0) -> None:
         self._out_of_orderness_ms = out_of_orderness_ms
-        self._low_water_ms = 0
+        self._low_water_ms = low_water_ms
         # By the number of the window; then by key, event name and the window that is corrected.
         self._sums: dict[int, dict[tuple[Key, str, int | None], list[int]]] = {}
         # By the time at which they are due, then by their part.
@@ -210,8 +211,8 @@ class UsageCollector:
         for window in sorted(self._sums):
             yield from self._sum_rows(window)
 
-    def report_row(self, report: str) -> UsageRow:
-        """A row with a report."""
+    def report_row(self, report: str | None) -> UsageRow:
+        """A row with a report; without one it says nothing but the time."""
         return self._row(report=report)
 
     def _event_rows(self, due: int) -> Iterator[UsageRow]:

@@ -64,12 +64,15 @@ COMPENSATION_TYPE: Final = Types.ROW_NAMED(
 OUTCOME_TYPE: Final = Types.ROW_NAMED(["kind", "line"], [Types.STRING(), Types.STRING()])
 
 
+def fact_path(settings: Settings) -> FactPath:
+    """The decoder that the settings ask for."""
+    return FactPath(table_schemas(settings), weigh_always=settings.decode.weigh_images is WeighImages.ALWAYS)
+
+
 def open_lane(segments: Sequence[Segment], settings: Settings) -> Iterator[UsageRow]:
     """The rows of a lane of a recording."""
-    weigh_always = settings.decode.weigh_images is WeighImages.ALWAYS
-    fact_path = FactPath(table_schemas(settings), weigh_always=weigh_always)
     lane_settings = LaneSettings(settings.window.out_of_orderness_ms, settings.decode.future_tolerance_ms)
-    return UsageLane(segments, fact_path, lane_settings).rows()
+    return UsageLane(segments, fact_path(settings), lane_settings).rows()
 
 
 class Deduplicate(KeyedProcessFunction):
@@ -145,7 +148,7 @@ class WriteFiles(KeyedProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Prepare what a worker needs before its first row."""
-        self._store = LedgerStore(self._settings.ledger)
+        self._store = LedgerStore(self._settings.ledger, self._settings.region, self._settings.endpoint_url)
         self._rows = runtime_context.get_list_state(ListStateDescriptor("rows", Types.PICKLED_BYTE_ARRAY()))
 
     def path_of(self, row: Row) -> str:
@@ -183,7 +186,8 @@ class SendToFirehose(KeyedProcessFunction):
         """Prepare what a worker needs before its first row."""
         import boto3
 
-        self._client = boto3.client("firehose")
+        settings = self._settings
+        self._client = boto3.client("firehose", region_name=settings.region, endpoint_url=settings.endpoint_url)
         self._rows = runtime_context.get_list_state(ListStateDescriptor("rows", Types.PICKLED_BYTE_ARRAY()))
 
     def part_of(self, row: Row) -> int:

@@ -6,7 +6,8 @@ once all of it is there.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import PurePosixPath
+from os import environ
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from pyarrow import fs
 
 _S3: Final = "s3://"
 _HIDDEN: Final = (".", "_")
+_MOST_ATTEMPTS: Final = 6
 
 
 class StoreError(Exception):
@@ -25,18 +27,19 @@ class LedgerStore:
     """Files below a directory or a prefix, by their paths in it.
 
     Args:
-        location: A local directory, or `s3://bucket/prefix`. Of S3, region, credentials and endpoint are those of the
-            environment: `AWS_REGION`, `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`, and so on.
+        location: A local directory, or `s3://bucket/prefix`, whose credentials are those of any AWS client.
+        region: Of the bucket; None leaves it to the environment, `AWS_REGION`.
+        endpoint_url: Of S3; None leaves it to the environment, `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`.
 
     Raises:
         StoreError: The location is not one.
     """
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, region: str | None = None, endpoint_url: str | None = None) -> None:
         root = location.removeprefix(_S3).rstrip("/")
         self.location = _S3 + root if location.startswith(_S3) else root or "/"
         with _told_as_store_error(location):
-            self._files, self._root = _opened(self.location)
+            self._files, self._root = _opened(self.location, region, endpoint_url)
 
     @property
     def is_local(self) -> bool:
@@ -116,20 +119,23 @@ class LedgerStore:
             file.write(content)
 
 
-def _opened(location: str) -> tuple[Any, str]:
+def absolute_location(location: str) -> str:
+    """The same location for processes with other working directories."""
+    return location if location.startswith(_S3) else str(Path(location).absolute())
+
+
+def _opened(location: str, region: str | None, endpoint_url: str | None) -> tuple[Any, str]:
     if not location.startswith(_S3):
-        from pathlib import Path
-
-        return fs.LocalFileSystem(), str(Path(location).absolute())
-    from os import environ
-
-    endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
+        return fs.LocalFileSystem(), absolute_location(location)
     root = location.removeprefix(_S3)
     if not root or root.startswith("/"):
         message = "names no bucket"
         raise OSError(message)
-    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
-    return fs.S3FileSystem(endpoint_override=endpoint, region=region), root
+    endpoint_url = endpoint_url or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
+    region = region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    # A job that writes can wait a while sooner than begin again from its checkpoint.
+    retries = fs.AwsStandardS3RetryStrategy(max_attempts=_MOST_ATTEMPTS)
+    return fs.S3FileSystem(endpoint_override=endpoint_url, region=region, retry_strategy=retries), root
 
 
 def _is_hidden(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""Driven: how far the swaps of a group came in one run. Pure."""
+"""Driven: how far the swaps of a group came in one run."""
 
 from dataclasses import dataclass
 

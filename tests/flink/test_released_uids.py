@@ -42,7 +42,13 @@ def define_spot(environment: Any) -> None:
     define(environment, parse_settings(LIVE, "live settings"))
 
 
-DEFINE: dict[str, Callable[[Any], None]] = {"capacity": define_capacity, "spot": define_spot}
+def define_usage(environment: Any) -> None:
+    from jobs.usage.live import define
+
+    define(environment, parse_settings(LIVE, "live settings"))
+
+
+DEFINE: dict[str, Callable[[Any], None]] = {"capacity": define_capacity, "spot": define_spot, "usage": define_usage}
 
 
 def test_every_capability_with_released_uids_is_looked_at() -> None:

@@ -25,6 +25,7 @@ DEPLOYMENTS = {
     "capacity": NETWORK,
     "usage": 'capabilities = ["usage"]',
     "spot": 'capabilities = ["spot"]',
+    "firehose": 'capabilities = ["usage"]\nsettings = "{folder}/firehose-settings.toml"',
 }
 # All in one process, for starting CDK takes longer than the work itself.
 SYNTHESIZE = """
@@ -58,8 +59,10 @@ def synthesized(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("capacity", "usage", "spot", "lambdas"):
         with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
             archive.writestr("name", name)
+    (folder / "firehose-settings.toml").write_text('[usage]\nsink = "firehose"\ndelivery_stream = "rows"\n')
     for name, deployment in DEPLOYMENTS.items():
-        (folder / f"{name}.toml").write_text(f'packages = "{folder}"\n{deployment}', encoding="utf-8")
+        text = f'packages = "{folder}"\n{deployment}'.replace("{folder}", str(folder))
+        (folder / f"{name}.toml").write_text(text, encoding="utf-8")
     done = run_infra("-c", SYNTHESIZE, folder, *DEPLOYMENTS)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "", "findings of cdk-nag, or warnings of CDK"

@@ -44,11 +44,11 @@ class Seen:
             action = f"{IAM_NAMES.get(service, service)}:{operation}"
             self.calls[name].add(ACTIONS.get(action, action))
 
-    def work(self, rounds: int = 6) -> None:
+    def work(self, rounds: int) -> None:
         for _ in range(rounds):
             with self.by("ScanCandidates"):
                 scan(self.made)
-            for _ in range(8):
+            for _ in range(4):
                 self._take("spot-creator", "CreateSpot", create)
                 self._take("instance-swapper", "SwapInstance", swap)
 
@@ -79,7 +79,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
         aws.savings_plans = [savings_plan_answer("sp-1", "0.01")]
         tags = {f"{TAG}:MaxPoolPercent": "100", "aws:cloudformation:stack-name": "prod"}
         aws.make_group(size=2, tags=tags, target_groups=(aws.target_group(),))
-        seen.work()
+        seen.work(2)
         lost = next(one for one in aws.members() if is_spot(aws.instances()[one]))
         action = interruption(lost, at_ms=aws.now_ms)
         aws.lasting = {"RunInstances": Fault.NO_CAPACITY}

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow
 import pytest
 
 from connectors.published_metrics import SOURCE_COUNTERS
@@ -26,6 +27,8 @@ from jobs.metric_names import (
 )
 from jobs.settings.load import load_settings
 from jobs.settings.properties import LONGEST_KEY, LONGEST_VALUE, MOST_ENTRIES, MOST_GROUPS, from_groups
+from jobs.usage.athena import ledger_ddl
+from jobs.usage.ledger_rows import SCHEMA
 from tests.infra.conftest import ROOT, Synthesized, run_infra
 
 STACKS = ("shared", "capacity", "usage", "spot")
@@ -299,6 +302,34 @@ def test_the_ledger_table_works_out_its_partitions(templates: Synthesized) -> No
     for column, _ in PARTITIONS:
         assert f"projection.{column}.type" in parameters
         assert f"{column}=${{{column}}}/" in parameters["storage.location.template"]
+
+
+def test_the_ledger_table_has_the_columns_of_the_schema_that_writes_the_files() -> None:
+    athena_types = {pyarrow.string(): "string", pyarrow.int64(): "bigint"}
+    assert [(field.name, athena_types[field.type]) for field in SCHEMA] == list(COLUMNS)
+    ddl = ledger_ddl("s3://bucket/ledger", [], "2026-01-01")
+    assert [line.split() for line in ddl.splitlines()[1 : 1 + len(COLUMNS)]] == [
+        [f"`{name}`", f"{kind}," if name != COLUMNS[-1][0] else kind] for name, kind in COLUMNS
+    ]
+
+
+def test_the_usage_job_gets_settings_that_it_can_run_with(templates: Synthesized) -> None:
+    (application,) = templates["usage"].of_type("AWS::KinesisAnalyticsV2::Application").values()
+    given = application["ApplicationConfiguration"]["EnvironmentProperties"]["PropertyGroups"]
+    settings = from_groups({each["PropertyGroupId"]: each["PropertyMap"] for each in given})
+    (table,) = templates["usage"].of_type("AWS::Glue::Table").values()
+    assert settings.usage.ledger == table["TableInput"]["StorageDescriptor"]["Location"]
+    assert settings.usage.ledger.startswith("s3://")
+    assert settings.usage.region == settings.kinesis.region is not None
+    assert settings.kinesis.stream
+    assert settings.tables == load_settings(ROOT / "examples" / "conversations.toml").tables
+
+
+def test_only_a_job_that_sends_to_firehose_may(synthesized: Path) -> None:
+    for name, may in (("firehose", True), ("usage", False)):
+        template = (synthesized / name / "headroom-usage.template.json").read_text(encoding="utf-8")
+        assert ("firehose:PutRecordBatch" in template) is may
+        assert ("deliverystream/rows" in template) is may
 
 
 def test_the_whole_policy_is_printed(out: Path) -> None:

@@ -91,6 +91,8 @@ def test_show_as_json_has_the_names_and_durations_of_toml(file: Path) -> None:
             "sink": "parquet",
             "ledger": "headroom-ledger",
             "delivery_stream": "headroom-usage",
+            "region": None,
+            "endpoint_url": None,
             "file_span": "15m",
             "buckets": 4,
         },

@@ -19,9 +19,11 @@ from jobs.metric_names import (
     SPOT_DECIDED,
     SPOT_READ,
     SUSPEND,
+    USAGE,
 )
 from jobs.spot.routing import counted_kinds
 from jobs.spot.tally import Tally as SpotTally
+from jobs.usage.tally import UsageTally
 from lambdas.spot.saga_step import Call
 from lambdas.spot.swap import Outcome
 from lambdas.suspend.handler import APPLY_DELAY, MALFORMED, METRIC_OF_OUTCOME, RETURNED, UNKNOWN
@@ -34,6 +36,12 @@ REMEMBERED_WITHOUT_END = {"partition_keys"}
 def test_every_count_of_the_summary_is_a_metric() -> None:
     counts = set(Tally().summary(1.0)) - NO_COUNTS - REMEMBERED_WITHOUT_END
     assert counts == set(CAPACITY) - {"duplicates"}
+
+
+def test_every_count_of_the_summary_of_the_usage_job_is_a_metric() -> None:
+    # Corrections of closed periods are made by a replay alone, in the place of what it would write anew.
+    counts = set(UsageTally().summary(1.0)) - NO_COUNTS - REMEMBERED_WITHOUT_END - {"closed_period_corrections"}
+    assert counts == set(USAGE) - {"duplicates"}
 
 
 def test_the_metrics_of_the_actuator_are_those_that_it_publishes() -> None:
@@ -64,7 +72,7 @@ def test_every_call_and_every_end_of_a_swap_is_a_metric() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *CAPACITY,
+        *(CAPACITY | USAGE),
         ACTION_DELAY,
         LAG,
         *OUTBOX,

@@ -138,6 +138,8 @@ def test_without_a_file_all_settings_are_the_defaults() -> None:
             "sink": "parquet",
             "ledger": "headroom-ledger",
             "delivery_stream": "headroom-usage",
+            "region": None,
+            "endpoint_url": None,
             "file_span_ms": 900_000,
             "buckets": 4,
         },
