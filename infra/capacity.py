@@ -20,6 +20,7 @@ from infra.parts import (
     consume,
     function,
     name_senders,
+    name_those_who_put_aside,
     queue_pair,
     retention,
     role,
@@ -67,6 +68,7 @@ class CapacityStack(cdk.Stack):
             alarm_action=action,
         )
         name_senders(actions.queue, [self.job.role], deployment.operator_role_arns)
+        name_those_who_put_aside(actions.dead_letters, [], deployment.operator_role_arns)
         network = _network(self, deployment, key)
         cache = _Cache(self, deployment, key, network)
         self.actuator = function(

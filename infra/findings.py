@@ -44,12 +44,6 @@ STANDING: Final = (
     ),
     Standing("RolePolicy", "AwsSolutions-IAM5", _LOG_GROUPS, "log-group:\\*$"),
     Standing(
-        "RolePolicy",
-        "AwsSolutions-IAM5",
-        "CDK's own function for custom resources, whose log group has a name that CDK chooses.",
-        "log-group:\\/aws\\/lambda\\/\\*$",
-    ),
-    Standing(
         "/SuspendRolePolicy",
         "AwsSolutions-IAM5",
         "Lambda's network interfaces have no names beforehand. The function itself is denied all of EC2.",

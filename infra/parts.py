@@ -145,6 +145,36 @@ def name_senders(queue: sqs.Queue, senders: Sequence[iam.IRole], operators: Sequ
     )
 
 
+def name_those_who_put_aside(
+    dead_letters: sqs.Queue, senders: Sequence[iam.IRole], operators: Sequence[str] = ()
+) -> None:
+    """Let a dead-letter queue take messages from these roles and from AWS's own services alone.
+
+    SQS moves what was received too often by itself, and asks no policy; EventBridge asks the one that names its rules.
+    A message put here by somebody else would be redriven by an operator, who is believed.
+
+    Args:
+        dead_letters: The queue.
+        senders: Roles of functions that put a message aside themselves, with the reason.
+        operators: Roles of people, as for `name_senders`.
+    """
+    arns = [*(each.role_arn for each in senders), *operators]
+    # Without the key nobody is a service, and nobody unknown is let in by any other statement.
+    conditions: dict[str, object] = {"Bool": {"aws:PrincipalIsAWSService": "false"}}
+    if arns:
+        conditions["ArnNotEquals"] = {"aws:PrincipalArn": arns}
+    dead_letters.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="NobodyElsePutsAside",
+            effect=iam.Effect.DENY,
+            principals=[iam.AnyPrincipal()],
+            actions=["sqs:SendMessage"],
+            resources=[dead_letters.queue_arn],
+            conditions=conditions,
+        )
+    )
+
+
 def consume(pair: QueuePair, key: kms.IKey) -> list[iam.PolicyStatement]:
     """What Lambda's trigger needs of the function's role to take messages from a queue."""
     actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"]

@@ -1,19 +1,18 @@
 """What several capabilities use: the key, the alarm topic, and the stream of changes."""
 
-from collections.abc import Sequence
-
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kinesis as kinesis
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import custom_resources
 from constructs import Construct
 
 from infra.deployment import Deployment
-from infra.parts import allow, role
+from infra.parts import allow, retention, role
 
 _ACCOUNT_ONLY = {"StringEquals": {"aws:SourceAccount": cdk.Aws.ACCOUNT_ID}}
 
@@ -40,7 +39,7 @@ class SharedStack(cdk.Stack):
         if deployment.reads_changes:
             self.changes = encrypted_stream(self, "Changes", self.key)
             if deployment.tables:
-                _send_changes(self, deployment.tables, self.changes)
+                _send_changes(self, deployment, self.changes, self.key)
 
 
 def encrypted_stream(scope: Construct, name: str, key: kms.IKey, shards: int | None = None) -> kinesis.Stream:
@@ -77,7 +76,8 @@ def _key(scope: Construct, name: str) -> kms.Key:
                 resources=["*"],  # in a key's policy: this key
             )
         )
-    log_groups = f"arn:{cdk.Aws.PARTITION}:logs:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}:log-group:*"
+    # CloudFormation names log groups after their stacks, and those after the deployment.
+    log_groups = f"arn:{cdk.Aws.PARTITION}:logs:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}:log-group:{name}-*"
     key.add_to_resource_policy(
         iam.PolicyStatement(
             sid="LogGroups",
@@ -97,9 +97,13 @@ def _key(scope: Construct, name: str) -> kms.Key:
     return key
 
 
-def _send_changes(scope: Construct, tables: Sequence[str], stream: kinesis.Stream) -> None:
+def _send_changes(scope: Construct, deployment: Deployment, stream: kinesis.Stream, key: kms.IKey) -> None:
     """Have tables that are there already send their changes; CloudFormation can do that only for tables of its own."""
     account = f"{cdk.Aws.PARTITION}:dynamodb:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}"
+    tables = deployment.tables
+    log_group = logs.LogGroup(
+        scope, "ChangesOfTablesLogs", encryption_key=key, retention=retention(deployment.log_retention_days)
+    )
     replication = "kinesisreplication.dynamodb.amazonaws.com"
     # One role, for all custom resources of a stack are served by one function.
     own_role = role(
@@ -118,10 +122,7 @@ def _send_changes(scope: Construct, tables: Sequence[str], stream: kinesis.Strea
                 [f"arn:{cdk.Aws.PARTITION}:iam::{cdk.Aws.ACCOUNT_ID}:role/aws-service-role/{replication}/*"],
                 {"StringEquals": {"iam:AWSServiceName": replication}},
             ),
-            allow(
-                ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
-                [f"arn:{cdk.Aws.PARTITION}:logs:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}:log-group:/aws/lambda/*"],
-            ),
+            allow(["logs:CreateLogStream", "logs:PutLogEvents"], [log_group.log_group_arn]),
         ],
     )
     for table in tables:
@@ -131,6 +132,7 @@ def _send_changes(scope: Construct, tables: Sequence[str], stream: kinesis.Strea
             scope,
             f"ChangesOf{table}",
             role=own_role,
+            log_group=log_group,
             install_latest_aws_sdk=False,
             on_create=custom_resources.AwsSdkCall(
                 service="DynamoDB",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
@@ -13,7 +14,7 @@ from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.dashboard import dashboard
+from infra.dashboard import add_spot, dashboard
 from infra.deployment import Capability, Deployment, package
 from infra.fleet_policies import change_groups, end_own_instances, keep_tags, launch, look
 from infra.flink_application import FlinkApplication, read_stream
@@ -25,6 +26,7 @@ from infra.parts import (
     consume,
     function,
     name_senders,
+    name_those_who_put_aside,
     queue_pair,
     refuse,
     role,
@@ -115,13 +117,31 @@ class SpotStack(cdk.Stack):
             alarm_action=self._action,
         )
         self.journal = self._journal()
-        self._add_actuators()
+        actuators = self._add_actuators()
+        self._add_alarms()
+        queues = {"actions": self.actions, "spot creator": self.creator, "instance swapper": self.swapper}
+        shown = dashboard(self, name, job=self.job, stream=self.events, queues=queues)
+        add_spot(shown, self.job, actuators)
+
+    def _add_alarms(self) -> None:
         lag = self.events.metric_get_records_iterator_age_milliseconds(
             period=cdk.Duration.minutes(1), statistic="Maximum"
         )
         alarm(self, "EventsLag", lag, above=30_000, what="Events of EC2 are read late.", action=self._action)
-        queues = {"actions": self.actions, "spot creator": self.creator, "instance swapper": self.swapper}
-        dashboard(self, name, job=self.job, stream=self.events, queues=queues)
+        age = self.actions.queue.metric_approximate_age_of_oldest_message(
+            period=cdk.Duration.minutes(1), statistic="Maximum"
+        )
+        what = "Orders to replace an instance wait."
+        alarm(self, "SpotActionsWaiting", age, above=30, what=what, action=self._action)
+        failed = cloudwatch.Metric(
+            namespace="Headroom",
+            metric_name="OrphansFailed",
+            dimensions_map={"service": "reap-orphans"},
+            statistic="Maximum",
+            period=cdk.Duration.minutes(10),
+        )
+        what = "Instances that nobody owns can be neither given back nor ended."
+        alarm(self, "OrphansFailing", failed, above=0, periods=3, what=what, action=self._action)
 
     def _queue(self, name: str, *, fifo: bool = False) -> QueuePair:
         pair = queue_pair(self, name, self._key, fifo=fifo, function_timeout_s=_FUNCTION_TIMEOUT_S)
@@ -137,6 +157,7 @@ class SpotStack(cdk.Stack):
             enforce_ssl=True,
             retention_period=cdk.Duration.days(14),
         )
+        name_those_who_put_aside(undelivered, [])
         rule_arns = f"arn:{cdk.Aws.PARTITION}:events:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}:rule/{self.stack_name}-*"
         undelivered.add_to_resource_policy(
             iam.PolicyStatement(
@@ -199,7 +220,7 @@ class SpotStack(cdk.Stack):
             removal_policy=cdk.RemovalPolicy.RETAIN,
         )
 
-    def _add_actuators(self) -> None:
+    def _add_actuators(self) -> list[lambda_.Function]:
         tag, key = self._deployment.group_tag, self._key
         read = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan"]
         write = ["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
@@ -277,8 +298,11 @@ class SpotStack(cdk.Stack):
         name_senders(self.creator.queue, [_role(scan)], operators)
         wakers = [_role(each) for each in (scan, create, swap, replace, reap)]
         name_senders(self.swapper.queue, wakers, operators)
+        for pair, refuses in ((self.actions, replace), (self.creator, create), (self.swapper, swap)):
+            name_those_who_put_aside(pair.dead_letters, [_role(refuses)], operators)
         self._run_every("Scan", scan, minutes=5)
         self._run_every("Reap", reap, minutes=10)
+        return [scan, create, swap, replace, reap]
 
     def _actuator(
         self,
@@ -327,6 +351,8 @@ class SpotStack(cdk.Stack):
     def _run_every(self, name: str, target: lambda_.Function, *, minutes: int) -> None:
         """Call a function on a schedule, never two at once: what is missed is not made up for."""
         target.node.default_child.add_property_override("ReservedConcurrentExecutions", 1)
+        # The scheduler hands the call to Lambda's own queue, which would try twice more and keep it for six hours.
+        target.configure_async_invoke(retry_attempts=0, max_event_age=cdk.Duration.minutes(minutes))
         caller = role(
             self,
             f"{name}Schedule",

@@ -42,10 +42,10 @@ USAGE: Final = READ | LEDGER
 """All counters of the usage job."""
 
 ACTION_DELAY: Final = "action_delay_ms"
-"""Of the capacity job, a distribution: from a decision, in event time, to its having been made."""
+"""Of a job, a gauge: the longest time of the last minute from a decision, in event time, to its having been made."""
 
 LAG: Final = "lag_ms"
-"""Of both jobs, a gauge: how far the newest change is behind now."""
+"""Of a job, a gauge: how far the newest change or event is behind now."""
 
 RULES: Final = {
     "rules_applied": "versions of the rules that took effect",
@@ -65,6 +65,35 @@ OUTBOX: Final = {
 SOURCE_LAG: Final = "millisBehindLatest"
 """Of a job's source, a gauge for each shard: how far reading is behind its end."""
 
+SPOT_READ: Final = {
+    "events": "records read, of whatever outcome",
+    "malformed": "records that could not be read",
+    "ignored": "records that say plainly that they are something else",
+    "interruption_warning": "warnings that an instance is interrupted in two minutes",
+    "rebalance_recommendation": "warnings that an instance is likely to be",
+    "state_change": "changes of an instance's state",
+    "spot_request_fulfillment": "requests for Spot instances that were met",
+    "group_activity": "launches and terminations of Auto Scaling",
+    "lifecycle_action": "instances that wait at a lifecycle hook",
+    "scheduled_change": "maintenance that AWS announced",
+    "notification_test": "tries of a notification, which are about nothing",
+    "instances_described": "facts: instances as a scan found them",
+    "placement_scores": "facts: how likely EC2 thinks a launch is",
+    "pools_health": "facts: pools as a person sees them",
+    "launch_refused": "facts: a launch that EC2 had no capacity for",
+    "pools_released": "facts: pools that a person released",
+}
+"""Counters of what the Spot job read."""
+
+SPOT_DECIDED: Final = {
+    "replacements": "orders to replace an instance",
+    "replacements_unannounced": "those of them that no warning came before",
+    "fall_backs": "orders to leave a pool",
+    "returns": "orders to return to a pool",
+    "pool_changes": "changes of a pool's market",
+}
+"""Counters of what it decided."""
+
 SUSPEND: Final = {
     "ActionsApplied": "leases put into the cache",
     "ActionsRepeated": "actions that came again",
@@ -76,3 +105,33 @@ SUSPEND: Final = {
     "ApplyDelay": "milliseconds from the decision, in event time, to the entry in the cache",
 }
 """Metrics of the suspend actuator, in the namespace `Headroom`."""
+
+SPOT_ACTUATORS: Final = {
+    "CallsLaunch": "twins asked for",
+    "CallsRaiseMaxSize": "groups whose largest size was raised for a twin",
+    "CallsAttach": "twins attached",
+    "CallsEndOriginal": "originals ended",
+    "CallsLowerDesired": "groups whose desired size was lowered",
+    "CallsRestoreMaxSize": "groups whose largest size was put back",
+    "CallsRemoveTwin": "twins taken out of their group",
+    "CallsEndTwin": "twins ended",
+    "CallsFailed": "calls that EC2 or Auto Scaling refused",
+    "LaunchesRefused": "launches that were refused, mostly for want of capacity",
+    "SwapsDone": "swaps after which the twin serves",
+    "SwapsUndone": "swaps that were undone, the original serving",
+    "SwapsKept": "swaps whose group needed both by then",
+    "ScanGroups": "groups that a scan looked at",
+    "ScanInstances": "instances that it saw",
+    "ScanSwaps": "swaps that it asked for",
+    "ScanWoken": "groups whose message was lost, and that it woke",
+    "OrphansLeft": "instances without an owner that were left for now",
+    "OrphansAdopted": "those that a group took",
+    "OrphansEnded": "those that were ended",
+    "OrphansFailed": "those with which neither was possible",
+    "MarketsChanged": "pools that were left or returned to",
+    "InstancesNotManaged": "orders about instances that are none of ours",
+    "ActionsSkipped": "orders that there was nothing to do for any more",
+    "MessagesReturned": "messages that went back to their queue",
+    "MessagesRefused": "messages that can never succeed, put aside with the reason",
+}
+"""Metrics of the Spot actuators, in the namespace `Headroom`."""

@@ -14,7 +14,6 @@ there are no bundles.
 
 from collections.abc import Callable, Iterator, Mapping
 from time import time_ns
-from typing import Any
 
 from pyflink.common import Row, Types
 from pyflink.common.typeinfo import TypeInformation
@@ -31,7 +30,7 @@ from connectors.kinesis.records import ReadRecords
 from connectors.kinesis.shards import SLOTS
 from connectors.kinesis.state import read_state, write_state
 from connectors.kinesis.subtask import POLLS_AT_A_TIME, Subtask
-from connectors.published_metrics import PUBLISHED
+from connectors.published_metrics import PUBLISHED, SOURCE_COUNTERS
 
 
 def kinesis_table(
@@ -101,11 +100,9 @@ class _Metrics:
 
     def __init__(self, group: MetricGroup) -> None:
         self._group = group.add_group(PUBLISHED).add_group("kinesis")
-        self._counters: dict[str, Any] = {}
+        self._counters = {name: self._group.counter(name) for name in SOURCE_COUNTERS}
 
     def count(self, name: str, number: int = 1) -> None:
-        if name not in self._counters:
-            self._counters[name] = self._group.counter(name)
         self._counters[name].inc(number)
 
     def watch(self, shard_id: str, lag_ms: Callable[[], int]) -> None:

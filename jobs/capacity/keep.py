@@ -24,10 +24,11 @@ from typing import Any, Final, Protocol
 import msgspec
 from pyflink.common import Row
 from pyflink.datastream import ProcessFunction, RuntimeContext
-from pyflink.metrics import Counter, Distribution
+from pyflink.metrics import Counter
 
 from connectors.published_metrics import PUBLISHED
 from connectors.sqs.sink import EXPIRED, REFUSED, SENT
+from jobs.action_delay import ActionDelay
 from jobs.capacity.outcomes import SHADOWS, OutcomeKind
 from jobs.capacity.rules import uses_rules
 from jobs.capacity.standing import Standing
@@ -68,7 +69,8 @@ class Keep(ProcessFunction):
         """Prepare metrics and files."""
         metrics = runtime_context.get_metrics_group().add_group(PUBLISHED)
         self._counters: dict[str, Counter] = {name: metrics.counter(name) for name in CAPACITY}
-        self._action_delay: Distribution = metrics.distribution(ACTION_DELAY)
+        delay = self._action_delay = ActionDelay()
+        metrics.gauge(ACTION_DELAY, lambda: delay.longest_ms(_now_ms()))
         standing = self._standing = Standing(self._settings.window.step_ms)
         metrics.gauge(LAG, lambda: standing.lag_ms(_now_ms()) or 0)
         self._decided_at_ms: dict[str, int] = {}
@@ -112,7 +114,7 @@ class Keep(ProcessFunction):
     def _decision(self, kind: str, line: str) -> None:
         self._counters[_METRIC_OF_DECISION[kind]].inc()
         action = msgspec.json.decode(line)
-        self._action_delay.update(max(0, _now_ms() - action["issued_at_ms"]))
+        self._action_delay.add(action["issued_at_ms"], _now_ms())
         self._standing.add_decision(kind)
         is_shadow = kind in SHADOWS or (self._settings.shadow and not uses_rules(self._settings))
         self._lines.add_text("shadow" if is_shadow else "actions", line)

@@ -20,14 +20,15 @@ from connectors.kinesis.config import KinesisConfig
 from connectors.kinesis.records import Gap, ReadBatch, ShardBatch
 from connectors.kinesis.source import kinesis_table
 from connectors.published_metrics import PUBLISHED
+from jobs.capacity.kept_rules import KeptVersions, kept
 from jobs.capacity.operators import Leases
 from jobs.capacity.policy import WindowTotal
-from jobs.capacity.rules import RulesError, Timeline, Version, parse_rules
+from jobs.capacity.rules import RulesError, Timeline, parse_rules
 from jobs.runtime import Environment
 from jobs.settings import Settings
 
 VERSIONS_STATE: Final = MapStateDescriptor("rules", Types.STRING(), Types.STRING())
-"""By the number of a version: when it arrived, in milliseconds, a blank, and the file that it came in."""
+"""By the number of a version: see `jobs.capacity.kept_rules.kept`."""
 
 _RULES_COLUMNS: Final = {"rules": DataTypes.STRING()}
 
@@ -126,7 +127,7 @@ class DecideByArrivingRules(KeyedBroadcastProcessFunction):
         self._applied = metrics.counter("rules_applied")
         self._refused = metrics.counter("rules_refused")
         self._timeline: Timeline | None = None
-        self._parsed: dict[str, Version] = {}
+        self._versions = KeptVersions(self._settings)
 
     def process_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator[Row]:
         """The outcomes of one total."""
@@ -138,7 +139,7 @@ class DecideByArrivingRules(KeyedBroadcastProcessFunction):
         """Nothing; the versions in a file that are new are in force from their times on."""
         state = ctx.get_broadcast_state(VERSIONS_STATE)
         self._restored(state)
-        newest = max((version.number for version in self._parsed.values()), default=0)
+        newest = self._versions.newest
         try:
             versions = parse_rules(value, self._settings, "rules")
         except RulesError as error:
@@ -148,7 +149,7 @@ class DecideByArrivingRules(KeyedBroadcastProcessFunction):
         arrived_ms = time_ns() // 1_000_000
         for version in versions:
             if version.number > newest:
-                state.put(str(version.number), f"{arrived_ms} {value}")
+                state.put(str(version.number), kept(arrived_ms, value))
                 self._applied.inc()
                 logger.warning("rules: version %s has come", version.number)
         self._restored(state)
@@ -162,18 +163,8 @@ class DecideByArrivingRules(KeyedBroadcastProcessFunction):
 
     def _restored(self, state: Any) -> Timeline:
         """The timeline of all versions in the state, also after a restart."""
-        for number, kept in state.items():
-            if number not in self._parsed:
-                arrived_ms, _, text = kept.partition(" ")
-                self._parsed[number] = _arrived(
-                    parse_rules(text, self._settings, "rules"), int(number), int(arrived_ms)
-                )
-        self._timeline = Timeline(self._settings, list(self._parsed.values()))
+        for problem in self._versions.read(state.items()):
+            self._refused.inc()
+            logger.error("kept, but no longer allowed by the settings, and not in force: %s", problem)
+        self._timeline = self._versions.timeline()
         return self._timeline
-
-
-def _arrived(versions: Iterable[Version], number: int, arrived_ms: int) -> Version:
-    """The version of this number; one without a time is in force from its arrival on."""
-    (version,) = (each for each in versions if each.number == number)
-    from_ms = arrived_ms if version.from_ms is None else version.from_ms
-    return Version(number, from_ms, version.shadow, version.limits, version.lease)

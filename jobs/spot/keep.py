@@ -17,18 +17,27 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pyflink.common import Row
 from pyflink.datastream import ProcessFunction, RuntimeContext
 
+from connectors.published_metrics import PUBLISHED
+from connectors.spot_actions import SpotActionType
 from connectors.sqs.sink import SENT
+from jobs.action_delay import ActionDelay
 from jobs.capacity.keep import DirectoryLines, Lines, LoggedLines
+from jobs.metric_names import ACTION_DELAY, LAG, SPOT_DECIDED, SPOT_READ
 from jobs.settings import Settings
 from jobs.spot.outcomes import OutcomeKind
 
 # Actions that were decided and of which the queue has not been heard; more are not waited for.
 _MOST_AWAITED = 100_000
+_METRIC_OF_ACTION: Final[dict[str, str]] = {
+    SpotActionType.REPLACE_INSTANCE: "replacements",
+    SpotActionType.FALL_BACK: "fall_backs",
+    SpotActionType.RETURN_TO_SPOT: "returns",
+}
 
 
 class Standing:
@@ -47,15 +56,19 @@ class Standing:
         self.pool_changes = 0
         self.last_event_ms: int | None = None
 
+    def lag_ms(self, now_ms: int) -> int | None:
+        """How far the newest event is behind a time; None before the first one."""
+        return None if self.last_event_ms is None else max(0, now_ms - self.last_event_ms)
+
     def snapshot(self, now_ms: int) -> dict[str, Any]:
-        """How it stands at a time; `lag_ms` is how far the newest event is behind it, None before the first one."""
+        """How it stands at a time."""
         return {
             "at_ms": now_ms,
             "records": sum(self.kinds.values()),
             "kinds": self.kinds,
             "malformed": self.kinds["malformed"],
             "ignored": self.kinds["ignored"],
-            "lag_ms": None if self.last_event_ms is None else max(0, now_ms - self.last_event_ms),
+            "lag_ms": self.lag_ms(now_ms),
             "decided": self.decided,
             "delivered": self.delivered,
             "pool_changes": self.pool_changes,
@@ -76,9 +89,12 @@ class Keep(ProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Prepare metrics and files."""
-        self._metrics = runtime_context.get_metrics_group().add_group("spot")
-        self._counters: dict[str, Any] = {}
-        self._standing = Standing()
+        metrics = runtime_context.get_metrics_group().add_group(PUBLISHED)
+        self._counters = {name: metrics.counter(name) for name in SPOT_READ | SPOT_DECIDED}
+        standing = self._standing = Standing()
+        delay = self._action_delay = ActionDelay()
+        metrics.gauge(ACTION_DELAY, lambda: delay.longest_ms(_now_ms()))
+        metrics.gauge(LAG, lambda: standing.lag_ms(_now_ms()) or 0)
         self._decided_at_ms: dict[str, int] = {}
         self._lines: Lines = DirectoryLines(self._directory) if self._directory else LoggedLines()
 
@@ -95,7 +111,7 @@ class Keep(ProcessFunction):
                 self._action(line)
             case OutcomeKind.POOL:
                 self._standing.pool_changes += 1
-                self._count("pool_changes")
+                self._counters["pool_changes"].inc()
                 self._lines.add_text("pools", line)
             case OutcomeKind.MALFORMED:
                 self._lines.add_text("malformed", line)
@@ -109,7 +125,10 @@ class Keep(ProcessFunction):
     def _action(self, line: str) -> None:
         action = json.loads(line)
         self._standing.decided[action["type"]] += 1
-        self._count(action["type"])
+        self._counters[_METRIC_OF_ACTION[action["type"]]].inc()
+        if action["type"] == SpotActionType.REPLACE_INSTANCE and not action["evidence"]["announced"]:
+            self._counters["replacements_unannounced"].inc()
+        self._action_delay.add(action["issued_at_ms"], _now_ms())
         self._lines.add_text("shadow" if self._shadow else "actions", line)
         if not self._shadow and len(self._decided_at_ms) < _MOST_AWAITED:
             self._decided_at_ms[action["action_id"]] = _now_ms()
@@ -117,7 +136,8 @@ class Keep(ProcessFunction):
     def _records(self, counted: dict[str, Any]) -> None:
         self._standing.kinds.update(counted["counts"])
         for name, number in counted["counts"].items():
-            self._count(name, number)
+            self._counters[name].inc(number)
+            self._counters["events"].inc(number)
         newest_ms = counted["last_event_ms"]
         if newest_ms is not None:
             self._standing.last_event_ms = max(newest_ms, self._standing.last_event_ms or newest_ms)
@@ -131,11 +151,6 @@ class Keep(ProcessFunction):
             self._lines.add("delivery", [sent])
         else:
             self._lines.add("undelivered", [{"outcome": kind, **told}])
-
-    def _count(self, name: str, number: int = 1) -> None:
-        if name not in self._counters:
-            self._counters[name] = self._metrics.counter(name)
-        self._counters[name].inc(number)
 
 
 def _now_ms() -> int:

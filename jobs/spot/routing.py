@@ -6,7 +6,7 @@ What is for a subject travels as text, so that any connector can carry it.
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, get_args
 
 import msgspec
 
@@ -110,8 +110,16 @@ HEARD_ORDER: Final = {kind: number for number, kind in enumerate(ToldKind)}
 
 def kind_name(outcome: Event | Facts) -> str:
     """What an event or fact is called where they are counted."""
-    kind = type(outcome)
+    return _name_of(type(outcome))
+
+
+def _name_of(kind: type[Event | Facts]) -> str:
     return _COUNTED_ALONE[kind] if kind in _COUNTED_ALONE else _KINDS[kind].value
+
+
+def counted_kinds() -> set[str]:
+    """All names that `kind_name` gives."""
+    return {_name_of(kind) for kind in get_args(Event) + get_args(Facts)}
 
 
 def route(outcome: Event | Facts) -> Iterator[Routed]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from connectors.spot_actions import encode
+from jobs.metric_names import SPOT_ACTUATORS
 from lambdas.create_spot import create
 from lambdas.reap_orphans import reap
 from lambdas.replace_interrupted import Batch
@@ -33,6 +34,7 @@ class Seen:
     aws: Cloud
     made: Actuator
     calls: dict[str, set[str]] = field(default_factory=lambda: {name: set() for name in FLEET})
+    counted: set[str] = field(default_factory=set)
 
     @contextmanager
     def by(self, name: str) -> Iterator[None]:
@@ -58,12 +60,19 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def calls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """What each actuator asked for while a fleet became Spot, was interrupted, and lost track of an instance."""
+def calls(seen: Seen) -> dict[str, set[str]]:
+    """What each actuator asked for."""
+    return seen.calls
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """What the actuators did while a fleet became Spot, was interrupted, and lost track of an instance."""
     patch = pytest.MonkeyPatch()
     patch.setattr(actuator, "_known_types", {})
     with cloud() as aws:
         seen = Seen(aws, aws.actuator(tmp_path_factory.mktemp("prices"), events_stream="events"))
+        patch.setattr(Actuator, "count", lambda _, name, value=1: seen.counted.add(name))
         with aws.unseen():
             aws.clients.kinesis.create_stream(StreamName="events", ShardCount=1)
             patch.setitem(actuator._known_types, "eu-west-1", seen.made.describe.types(aws.types))
@@ -84,9 +93,9 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         aws.messages("instance-swapper")
         aws.now_ms = _later(aws)
         with seen.by("ReapOrphans"):
-            reap(seen.made)
+            seen.counted |= {f"Orphans{name.title()}" for name in reap(seen.made)}
     patch.undo()
-    return seen.calls
+    return seen
 
 
 def _later(aws: Cloud) -> int:
@@ -118,3 +127,8 @@ def test_what_is_only_read_is_what_somebody_asks_for(templates: Synthesized, cal
         "ec2:DescribeInstanceTypes",  # asked once in the life of a function
     }
     assert reads - asked <= seldom
+
+
+def test_every_metric_that_an_actuator_publishes_is_a_known_one(seen: Seen) -> None:
+    assert seen.counted <= set(SPOT_ACTUATORS)
+    assert {"CallsLaunch", "SwapsDone", "ScanGroups", "OrphansFailed", "LaunchesRefused"} <= seen.counted

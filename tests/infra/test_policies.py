@@ -298,6 +298,26 @@ def test_every_queue_takes_messages_from_those_that_it_names_alone(templates: Sy
             assert not is_denied(statements, sender, "sqs:SendMessage", queue, by_sender), name
 
 
+def test_a_dead_letter_queue_takes_messages_from_its_own_function_and_from_services_alone(
+    templates: Synthesized,
+) -> None:
+    aside = [each for each in queue_policies(templates) if "DeadLetters" in each[0] or "Undelivered" in each[0]]
+    assert len(aside) == 5
+    by = {"aws:SecureTransport": "true", "aws:PrincipalIsAWSService": "false"}
+    refusing = {"SpotActions": "ReplaceInterrupted", "SpotCreator": "CreateSpot", "InstanceSwapper": "SwapInstance"}
+    for name, statements in aside:
+        queue = listed(statements[0]["Resource"])[0]
+        stranger = f"arn:aws:iam::{ACCOUNT}:role/administrator"
+        assert is_denied(statements, stranger, "sqs:SendMessage", queue, by | {"aws:PrincipalArn": stranger}), name
+        service = {"aws:SecureTransport": "true", "aws:PrincipalIsAWSService": "true"}
+        assert not is_denied(statements, "events.amazonaws.com", "sqs:SendMessage", queue, service), name
+        function = refusing.get(name.partition("/")[2].partition("DeadLetters")[0])
+        if function:
+            own = next(each for each in templates["spot"].of_type("AWS::IAM::Role") if each.startswith(function))
+            role = f"arn:aws:iam::{ACCOUNT}:role/{own}"
+            assert not is_denied(statements, role, "sqs:SendMessage", queue, by | {"aws:PrincipalArn": role}), name
+
+
 def test_events_are_put_aside_by_the_rules_of_this_stack_alone(templates: Synthesized) -> None:
     statements = next(each for name, each in queue_policies(templates) if "Undelivered" in name)
     allowing = [each for each in statements if each["Effect"] == "Allow"]
@@ -322,6 +342,15 @@ def test_services_that_deliver_into_something_encrypted_may_use_the_key(template
         assert is_allowed(statements, action, "*", of_account)
         assert not is_allowed(statements, action, "*", {"aws:SourceAccount": "999999999999"})
     assert not is_allowed(statements, "kms:ScheduleKeyDeletion", "*", of_account)
+
+
+def test_logs_of_others_are_not_encrypted_with_the_key(templates: Synthesized) -> None:
+    (policy,) = [each for each in templates["shared"].policies() if each.owner.startswith("Key")]
+    statements = [each for each in policy.statements if "logs" in str(each["Principal"])]
+    group = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:"
+    for name, is_ours in (("headroom-spot-ScanCandidatesLogs1-x", True), ("/aws/lambda/other", False)):
+        context = {"kms:EncryptionContext:aws:logs:arn": group + name}
+        assert is_allowed(statements, "kms:Decrypt", "*", context) == is_ours
 
 
 # The evaluator

@@ -1,6 +1,7 @@
 """The templates hold what the issue asks for: encryption, snapshots, alarms, retention, and no unexplained finding."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +9,22 @@ from pathlib import Path
 import pyarrow
 import pytest
 
+from connectors.published_metrics import SOURCE_COUNTERS
 from infra.deployment import Deployment, DeploymentError, PackageMissingError, package, read_deployment
 from infra.ledger_table import COLUMNS, PARTITIONS
-from infra.templates import ACCOUNT, read_templates
-from jobs.metric_names import CAPACITY
+from infra.templates import ACCOUNT, Template, read_templates
+from jobs.metric_names import (
+    ACTION_DELAY,
+    CAPACITY,
+    LAG,
+    OUTBOX,
+    RULES,
+    SOURCE_LAG,
+    SPOT_ACTUATORS,
+    SPOT_DECIDED,
+    SPOT_READ,
+    SUSPEND,
+)
 from jobs.settings.load import load_settings
 from jobs.settings.properties import LONGEST_KEY, LONGEST_VALUE, MOST_ENTRIES, MOST_GROUPS, from_groups
 from jobs.usage.athena import ledger_ddl
@@ -108,6 +121,21 @@ def test_logs_are_kept_for_a_stated_time(templates: Synthesized, stack: str) -> 
 
 
 @pytest.mark.parametrize("stack", STACKS)
+def test_every_function_logs_into_a_group_of_the_template(templates: Synthesized, stack: str) -> None:
+    groups = set(templates[stack].of_type("AWS::Logs::LogGroup"))
+    for name, properties in templates[stack].of_type("AWS::Lambda::Function").items():
+        assert properties["LoggingConfig"]["LogGroup"] in groups, name
+
+
+def test_what_runs_on_a_schedule_is_not_made_up_for(templates: Synthesized) -> None:
+    configured = templates["spot"].of_type("AWS::Lambda::EventInvokeConfig").values()
+    ages = {each["FunctionName"]: each["MaximumEventAgeInSeconds"] for each in configured}
+    assert sorted(ages.values()) == [300, 600]
+    assert {each["MaximumRetryAttempts"] for each in configured} == {0}
+    assert len(templates["spot"].of_type("AWS::Scheduler::Schedule")) == len(ages)
+
+
+@pytest.mark.parametrize("stack", STACKS)
 def test_what_holds_state_outlives_its_stack(templates: Synthesized, stack: str) -> None:
     kept = {"AWS::Kinesis::Stream", "AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::KMS::Key"}
     for name, resource in templates[stack].resources.items():
@@ -192,10 +220,67 @@ def test_every_alarm_tells_somebody_and_says_where_what_to_do_is_written(templat
     assert alarms > 30
 
 
-def test_the_dashboard_shows_every_count_of_the_capacity_job(templates: Synthesized) -> None:
-    (shown,) = templates["capacity"].of_type("AWS::CloudWatch::Dashboard").values()
-    for name in CAPACITY:
-        assert f'MetricName=\\\\\\"{name}\\\\\\"' in shown["DashboardBody"] or f'\\"{name}\\"' in shown["DashboardBody"]
+OWN = {
+    "capacity": {
+        "AWS/KinesisAnalytics": {*CAPACITY, *RULES, ACTION_DELAY, LAG, SOURCE_LAG, *OUTBOX, *SOURCE_COUNTERS}
+        - {"bytes"},
+        "Headroom": set(SUSPEND),
+    },
+    "spot": {
+        "AWS/KinesisAnalytics": {*SPOT_READ, *SPOT_DECIDED, ACTION_DELAY, LAG, SOURCE_LAG, *OUTBOX, *SOURCE_COUNTERS}
+        - {"bytes"},
+        "Headroom": set(SPOT_ACTUATORS),
+    },
+}
+# Of what AWS itself publishes; sources: the monitoring pages of each service.
+AMAZONS = {
+    "AWS/Kinesis": {"IncomingRecords", "GetRecords.Success", "GetRecords.IteratorAgeMilliseconds"},
+    "AWS/KinesisAnalytics": {
+        *("runningTime", "restartingTime", "failingTime", "numRestarts", "numberOfFailedCheckpoints"),
+        *("lastCheckpointDuration", "containerCPUUtilization", "containerMemoryUtilization", "heapMemoryUtilization"),
+    },
+    "AWS/SQS": {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
+    "AWS/Lambda": {"Errors", "Throttles", "Duration"},
+    "AWS/DynamoDB": {"FailedToReplicateRecordCount"},
+}
+
+
+def shown_by(template: Template) -> set[tuple[str, str]]:
+    """Namespace and name of each metric in the widgets of a template's dashboard."""
+    (dashboard,) = template.of_type("AWS::CloudWatch::Dashboard").values()
+    found = set()
+    for widget in json.loads(dashboard["DashboardBody"])["widgets"]:
+        for metric in widget["properties"]["metrics"]:
+            if isinstance(metric[0], str):
+                found.add((metric[0], metric[1]))
+            else:
+                expression = metric[0]["expression"]
+                searched = re.fullmatch(
+                    r"(?:SUM|MAX)\(SEARCH\('\{([\w/]+)(?:,service)?\} (?:Application=\"[\w-]+\" )?"
+                    r"MetricName=\"(\w+)\"', '(?:Sum|Maximum)', 60\)\)",
+                    expression,
+                )
+                assert searched, expression
+                found.add((searched[1], searched[2]))
+    return found
+
+
+@pytest.mark.parametrize("capability", sorted(OWN))
+def test_a_dashboard_shows_all_that_is_published_and_nothing_that_is_not(
+    templates: Synthesized, capability: str
+) -> None:
+    ours = {(space, name) for space, names in OWN[capability].items() for name in names}
+    amazons = {(space, name) for space, names in AMAZONS.items() for name in names}
+    shown = shown_by(templates[capability])
+    assert shown - amazons == ours
+
+
+@pytest.mark.parametrize("capability", sorted(OWN))
+def test_every_alarm_is_about_a_metric_that_is_published(templates: Synthesized, capability: str) -> None:
+    ours = {(space, name) for space, names in OWN[capability].items() for name in names}
+    amazons = {(space, name) for space, names in AMAZONS.items() for name in names}
+    for name, alarm in templates[capability].of_type("AWS::CloudWatch::Alarm").items():
+        assert (alarm["Namespace"], alarm["MetricName"]) in ours | amazons, name
 
 
 def test_the_cache_has_a_user_that_writes_leases_and_one_that_reads_them(templates: Synthesized) -> None:
