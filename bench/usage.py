@@ -2,13 +2,14 @@
 
 python -m bench.usage --recording FILE     build the ledger of a recording, beside the capacity job
 python -m bench.usage --month              meters over 30 days of 20,000 tenants
+python -m bench.usage --month --ledger DIR the same, of a ledger that is made there the first time
 """
 
 import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
@@ -50,15 +51,27 @@ _console = Console(highlight=False)
     "--records", type=click.IntRange(1), default=2_000_000, show_default=True, help="Of one made on the spot."
 )
 @click.option("--mode", type=click.Choice(["thread", "process"]), multiple=True, default=["thread", "process"])
+@click.option("--job", type=click.Choice(["capacity", "usage"]), multiple=True, default=["capacity", "usage"])
+@click.option(
+    "--ledger", type=click.Path(path_type=Path), help="Keep the month's ledger there; one that is there is used."
+)
 @click.option("--month", is_flag=True, help="Only the meters.")
 @click.option("--build", is_flag=True, help="Only the building.")
-def main(path: Path | None, records: int, mode: tuple[str, ...], month: bool, build: bool) -> None:
+def main(
+    path: Path | None,
+    records: int,
+    mode: tuple[str, ...],
+    job: tuple[str, ...],
+    ledger: Path | None,
+    month: bool,
+    build: bool,
+) -> None:
     """Measure the usage ledger. Exit status: 1 when a replay failed."""
     with tempfile.TemporaryDirectory(prefix="headroom-bench-") as scratch:
         if not month:
-            _build(path or _made(records, Path(scratch)), mode, Path(scratch))
+            _build(path or _made(records, Path(scratch)), mode, job, Path(scratch))
         if not build:
-            _meters(Path(scratch) / "month")
+            _meters(ledger or Path(scratch) / "month")
 
 
 def _made(records: int, directory: Path) -> Path:
@@ -69,10 +82,10 @@ def _made(records: int, directory: Path) -> Path:
     return path
 
 
-def _build(path: Path, modes: tuple[str, ...], scratch: Path) -> None:
+def _build(path: Path, modes: Sequence[str], jobs: Sequence[str], scratch: Path) -> None:
     recording.warm(path)
     for mode in modes:
-        for job in ("capacity", "usage"):
+        for job in jobs:
             out = scratch / f"{job}-{mode}"
             measured = run_measured(
                 [*command(path, ExecutionMode(mode), out), "--job", job],
@@ -106,6 +119,19 @@ def _show_size(path: Path, ledger: Path, summary: dict[str, Any]) -> None:
 
 
 def _meters(directory: Path) -> None:
+    if not directory.exists():
+        _make_month(directory)
+    started_s = monotonic()
+    session = MeterSession(Ledger(str(directory)), read_prices(_PRICES, "prices.csv"), [])
+    _console.print(f"{'opening':24} {monotonic() - started_s:6.1f} s")
+    for name, meter in shipped_meters().items():
+        values = meter.values({each.name: _GIVEN[each.name] for each in meter.parameters if each.default is None})
+        started_s = monotonic()
+        lines = session.run(meter, values).num_rows
+        _console.print(f"{name:24} {monotonic() - started_s:6.1f} s  {lines:,} lines")
+
+
+def _make_month(directory: Path) -> None:
     started_s = monotonic()
     writes = rows = 0
     store = LedgerStore(str(directory))
@@ -116,14 +142,6 @@ def _meters(directory: Path) -> None:
     _console.print(
         f"made {rows:,} rows of {writes:,} writes in {monotonic() - started_s:.0f} s, {size_bytes / 1e6:,.0f} MB"
     )
-    started_s = monotonic()
-    session = MeterSession(Ledger(str(directory)), read_prices(_PRICES, "prices.csv"), [])
-    _console.print(f"{'opening':24} {monotonic() - started_s:6.1f} s")
-    for name, meter in shipped_meters().items():
-        values = meter.values({each.name: _GIVEN[each.name] for each in meter.parameters if each.default is None})
-        started_s = monotonic()
-        lines = session.run(meter, values).num_rows
-        _console.print(f"{name:24} {monotonic() - started_s:6.1f} s  {lines:,} lines")
 
 
 def _hours() -> Iterator[tuple[bytes, str, int, int]]:
