@@ -66,6 +66,7 @@ def test_the_shipped_recording_shows_what_the_readme_shows(tmp_path: Path) -> No
     finished = headroom("replay", recording, "--config", config, "--out", tmp_path / "out", cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
     readme = (root / "README.md").read_text(encoding="utf-8")
-    shown = readme[readme.index("3 partition keys would") : readme.index("`make test` sets up")].strip("`\n")
+    begins = readme.index("3 partition keys would")
+    shown = readme[begins : readme.index("```", begins)].rstrip()
     assert shown in "\n".join(line.rstrip() for line in finished.stdout.splitlines())
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["suspensions"] == 4
