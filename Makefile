@@ -76,8 +76,9 @@ bench-spot: $(INSTALLED) ## Measure the Spot job and its actuators: a storm, API
 	$(BIN)/python -m bench.spot
 
 .PHONY: faults-spot
-faults-spot: $(INSTALLED) ## Kill the Spot swap at each of its calls, and apply from outside, and count what is left behind
+faults-spot: $(INSTALLED) ## Kill the Spot swap and refuse it at each of its calls, kill apply, and count what is left behind
 	$(BIN)/python -m bench.spot.kills
+	HEADROOM_EVERY_CALL=1 $(BIN)/pytest tests/lambdas/test_spot_deleted_groups.py tests/lambdas/test_spot_refusals.py
 
 .PHONY: install
 install: $(INSTALLED) ## Only set up

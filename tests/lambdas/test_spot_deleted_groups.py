@@ -12,6 +12,7 @@ from lambdas.scan_candidates import scan
 from lambdas.spot.actuator import Actuator
 from lambdas.spot.swap import EndedSwap, Outcome
 from lambdas.swap_instance import swap
+from tests.lambdas.spot_calls import calls_to_fail
 from tests.lambdas.test_spot_actuators import handled
 from tests.lambdas.test_spot_refusals import created, lines, logging_to, making, reasons, replaced
 from tests.spot_cloud import TAG, Cloud, cloud
@@ -115,17 +116,17 @@ def slowly(aws: Cloud) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flow", "delete"),
+    ("flow", "delete", "begin"),
     [
-        pytest.param("to spot", at_once, id="to spot, at once"),
-        pytest.param("to spot", slowly, id="to spot, slowly"),
-        pytest.param("interrupted", at_once, id="interrupted, at once"),
+        pytest.param("to spot", at_once, 0, id="to spot, at once"),
+        pytest.param("to spot", slowly, 1, id="to spot, slowly"),
+        pytest.param("interrupted", at_once, 2, id="interrupted, at once"),
     ],
 )
 def test_a_group_deleted_before_any_call_of_a_swap_is_not_changed_any_more_and_nothing_of_ours_is_left(
-    flow: str, delete: Callable[[Cloud], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    flow: str, delete: Callable[[Cloud], None], begin: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for at in range(MOST_CALLS):
+    for at in calls_to_fail(MOST_CALLS, begin):
         with cloud() as aws:
             ran = run(flow, delete, at, making(aws, tmp_path, monkeypatch), aws)
         if not ran.reached:

@@ -30,6 +30,7 @@ from lambdas.spot.describe import Describe
 from lambdas.spot.fleet import GROUP_TAG, SWAP_TAG
 from lambdas.spot.swap import Outcome
 from lambdas.swap_instance import swap
+from tests.lambdas.spot_calls import calls_to_fail
 from tests.lambdas.test_spot_actuators import handled, interruption, mutations, to_spot, work
 from tests.spot_cloud import REGION, TABLE, TAG, ZONE, Cloud, Fault, cloud, is_spot
 
@@ -89,7 +90,7 @@ ACTUATORS = {"create": created, "swap": swapped, "replace": replaced}
 def test_refused_at_any_call_a_message_is_told_or_comes_again_and_nothing_is_left_half_done(
     name: str, fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for at in range(MOST_CALLS):
+    for at in calls_to_fail(MOST_CALLS, begin=int(fault is Fault.THROTTLED)):
         with cloud() as aws:
             made = making(aws, tmp_path, monkeypatch)
             handle = ACTUATORS[name](aws, made)
@@ -349,7 +350,7 @@ LOGS: list[io.StringIO] = []  # loggers are known by them, so none may take the 
 def test_refused_at_any_call_what_runs_on_a_schedule_names_the_call_and_the_next_run_does_what_is_left(
     name: str, fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for at in range(MOST_CALLS):
+    for at in calls_to_fail(MOST_CALLS, begin=int(fault is Fault.THROTTLED)):
         with cloud() as aws:
             LOGS.append(log := io.StringIO())
             monkeypatch.setattr(actuator, "_known_zones", {})
