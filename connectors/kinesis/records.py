@@ -45,6 +45,7 @@ class ShardBatch:
             Late is also what is behind the shard's own progress by more than the out-of-orderness.
         low_water_ms: What a row made of this batch carries as its low-water mark: no later row of the subtask is older.
         memory: What the reader gave with the batch before this one of the same shard; empty at first.
+        inherited: With the first batch of a shard, what the reader last gave for each of its parents.
     """
 
     shard_id: str
@@ -53,6 +54,7 @@ class ShardBatch:
     late_before_ms: int
     low_water_ms: int
     memory: bytes = b""
+    inherited: tuple[bytes, ...] = ()
 
 
 class ReadBatch(NamedTuple):

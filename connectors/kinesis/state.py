@@ -15,6 +15,7 @@ class ShardState(msgspec.Struct, frozen=True):
         begun: Whether it is being read; otherwise it waits for its parents.
         finished_ms: When it was read to its end, by the clock; None before.
         memory: What the job's reader wants to know of it.
+        inherited: What the reader wanted to know of its parents; empty from the first record on.
     """
 
     shard_id: str
@@ -24,6 +25,7 @@ class ShardState(msgspec.Struct, frozen=True):
     begun: bool = False
     finished_ms: int | None = None
     memory: bytes = b""
+    inherited: tuple[bytes, ...] = ()
 
 
 class SlotState(msgspec.Struct, frozen=True):

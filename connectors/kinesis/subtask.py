@@ -55,6 +55,7 @@ class OpenShard:
         self.cursor = Cursor(state.position)
         self.progress = state.progress
         self.memory = state.memory
+        self.inherited = state.inherited
         self.begun = state.begun
         self.finished_ms = state.finished_ms
         self.poll: Future[Outcome] | None = None
@@ -66,6 +67,10 @@ class OpenShard:
         """Whether there are records to be had from it, now or later."""
         return self.begun and self.finished_ms is None
 
+    def memories(self) -> tuple[bytes, ...]:
+        """What its children inherit: its reader's memory, or, where it had no record, that of its own parents."""
+        return (self.memory,) if self.memory else self.inherited
+
     def state(self) -> ShardState:
         """What a checkpoint holds of it."""
         return ShardState(
@@ -76,6 +81,7 @@ class OpenShard:
             self.begun,
             self.finished_ms,
             self.memory,
+            self.inherited,
         )
 
 
@@ -240,6 +246,7 @@ class Subtask:
             if not shard.begun and may_begin(shard.parent_ids, self._shards, finished):
                 parents = [self._shards[parent] for parent in shard.parent_ids if parent in self._shards]
                 shard.progress = inherited([parent.progress for parent in parents])
+                shard.inherited = tuple(each for parent in parents for each in parent.memories())
                 shard.begun = True
                 self._watch(shard)
 
@@ -327,8 +334,10 @@ class Subtask:
                 max(self._slots[shard.slot].late_before_ms, self._marked_ms),
                 self._marked_ms,
                 shard.memory,
+                shard.inherited,
             )
             rows, progress_ms, shard.memory = self._read_records.read(batch)
+            shard.inherited = ()
             yield from rows
             last = answer.records[-1]
             position = after(last.sequence_number)

@@ -6,10 +6,9 @@ behind what the subtask has promised about time already.
 
 A change that comes twice counts once, however often a producer or a stream repeats it: a repetition has the same time
 as the first copy, so what must be remembered are the changes of the last out-of-orderness, for any older repetition is
-late.
+late. A shard of a split or merge goes on with what its parents remembered, as far as one subtask reads them all.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -60,8 +59,10 @@ class _Summing:
         self._batch = batch
         self._settings = settings
         self._sums: dict[int, dict[Key, list[int]]] = {}
-        remembered: Mapping[int, list[bytes]] = _MEMORY.decode(batch.memory) if batch.memory else {}
-        self._counted = {at_ms: set(identities) for at_ms, identities in remembered.items()}
+        self._counted: dict[int, set[bytes]] = {}
+        for memory in filter(None, (batch.memory, *batch.inherited)):
+            for at_ms, identities in _MEMORY.decode(memory).items():
+                self._counted.setdefault(at_ms, set()).update(identities)
 
     def count(self, cost: WriteCost, record: KinesisRecord) -> None:
         """Put a change to its step, unless it has a wrong clock, is late or came before."""

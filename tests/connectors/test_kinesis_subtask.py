@@ -1,5 +1,6 @@
 """A subtask's shards read over HTTP from a server with shards that end, faults and retention: what is guaranteed."""
 
+import json
 import logging
 from collections.abc import Iterator
 from random import Random
@@ -11,10 +12,11 @@ from moto.server import ThreadedMotoServer
 
 from connectors.kinesis.client import KinesisError
 from connectors.kinesis.positions import at_time
+from connectors.kinesis.records import ReadBatch, ShardBatch
 from connectors.kinesis.shards import SLOTS
 from tests.connectors.kinesis_reading import Reading, assert_rows_keep_promises
 from tests.kinesis_server import serve
-from tests.kinesis_streams import TestStream, shard_id
+from tests.kinesis_streams import ReadEvents, TestStream, shard_id
 
 START_MS = 1_763_632_800_000
 
@@ -156,6 +158,42 @@ def test_splits_and_merges_under_load_lose_nothing_and_make_nothing_late(url: st
     assert_rows_keep_promises(reading.rows)
     assert sorted(read + reading.events) == list(range(written))
     assert late + reading.late == []
+
+
+class RememberEvents(ReadEvents):
+    """Gives a row for each event that neither the shard nor its parents had before."""
+
+    def read(self, batch: ShardBatch) -> ReadBatch:
+        """The rows of events that are new, and the numbers of all."""
+        remembered = {n for memory in (batch.memory, *batch.inherited) if memory for n in json.loads(memory)}
+        rows, progress_ms, _ = super().read(batch)
+        new = {row[0]: row for row in rows if row[0] not in remembered}
+        return ReadBatch(list(new.values()), progress_ms, json.dumps(sorted(remembered | new.keys())).encode())
+
+
+def test_what_a_reader_remembers_goes_on_in_the_shards_of_a_split_and_a_merge(url: str) -> None:
+    stream = TestStream(url, shards=2)
+    config = stream.config()
+    changes = {2: ("split", 0, 1 << 126), 4: ("merge", 2, 3), 6: ("merge", 4, 1), 7: ("split", 5, 1 << 127)}
+    read: list[int] = []
+    reading = Reading(config, read_records=RememberEvents())
+    for turn in range(10):
+        stream.put(events(60 * turn, 60))
+        if turn in changes:
+            what, *arguments = changes[turn]
+            getattr(stream, what)(*arguments)
+        stream.put(events(60 * turn, 60))
+        reading.round()
+        if turn % 3 == 0:
+            read += reading.events
+            states = reading.states
+            reading.close()
+            reading = Reading(config, states, read_records=RememberEvents())
+    reading.until(lambda: len(read) + len(reading.events) >= 600)
+    for _ in range(20):
+        reading.round()
+    reading.close()
+    assert sorted(read + reading.events) == list(range(600))
 
 
 def test_a_child_listed_late_holds_the_low_water_mark_until_it_is_read(url: str) -> None:

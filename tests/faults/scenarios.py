@@ -44,8 +44,8 @@ def the_quicker_half(directory: Path) -> list[Row]:
 
 
 def shards(directory: Path) -> list[Row]:
-    """Shards split and merged while the stream goes on."""
-    with Loop(directory) as loop:
+    """Shards split and merged while the stream goes on, with half of the changes coming twice."""
+    with Loop(directory, duplicates=0.5) as loop:
         loop.start_job()
         loop.feed()
         _shards_change(loop)

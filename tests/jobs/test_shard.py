@@ -41,15 +41,18 @@ def arrived(*contents: bytes, arrived_ms: int = AT_MS + 10_000_000) -> list[Kine
 class Shard:
     """A shard as the source keeps it: its progress, what it promised, and the reader's memory."""
 
-    def __init__(self) -> None:
-        self.progress_ms = 0
-        self.promised_ms = 0
+    def __init__(self, *parents: "Shard") -> None:
+        self.progress_ms = min((parent.progress_ms for parent in parents), default=0)
+        self.promised_ms = min((parent.promised_ms for parent in parents), default=0)
         self.memory = b""
+        self.inherited = tuple(parent.memory for parent in parents)
 
     def take(self, polled: list[KinesisRecord]) -> tuple[dict[tuple[str, int], int], Report]:
         """The sums of a poll by key and step end, and its report."""
-        batch = ShardBatch("shard-0", polled, self.progress_ms, self.promised_ms, self.promised_ms, self.memory)
+        promised = self.promised_ms, self.promised_ms
+        batch = ShardBatch("shard-0", polled, self.progress_ms, *promised, self.memory, self.inherited)
         rows, self.progress_ms, self.memory = read_batch(batch, FastPath({}), SETTINGS)
+        self.inherited = ()
         *sums, report = [LaneRow(*row) for row in rows]
         assert all(row.at_ms >= row.low_water_ms for row in (*sums, report))
         self.promised_ms = max(self.promised_ms, self.progress_ms - SETTINGS.out_of_orderness_ms)
@@ -164,3 +167,15 @@ def test_an_attribute_called_like_the_identity_is_not_taken_for_it() -> None:
     content = json.dumps({"dynamodb": {"NewImage": image}, "eventID": "yes"}).encode()
     assert event_id(content) == b"yes"
     assert event_id(json.dumps({"dynamodb": {"NewImage": image}}).encode()) is None
+
+
+def test_what_comes_twice_around_a_split_or_a_merge_counts_once() -> None:
+    lower, upper = Shard(), Shard()
+    lower.take(arrived(record(AT_MS, "a")))
+    upper.take(arrived(record(AT_MS, "b")))
+    half, merged = Shard(lower), Shard(lower, upper)
+    assert half.take(arrived(record(AT_MS, "a"), record(AT_MS, "b")))[0] == {("b", AT_MS + 5_000): 1}
+    assert merged.take(arrived(record(AT_MS, "a"), record(AT_MS, "b"), record(AT_MS, "c")))[0] == {
+        ("c", AT_MS + 5_000): 1
+    }
+    assert merged.take(arrived(record(AT_MS, "a"), record(AT_MS, "c")))[0] == {}
