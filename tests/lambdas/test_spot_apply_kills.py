@@ -1,6 +1,10 @@
 """`headroom spot apply` killed from outside, over a moto server as anybody starts it."""
 
+import pytest
+
 from bench.spot.apply_kills import SIZE, apply_killed
+
+pytestmark = pytest.mark.long
 
 
 def test_apply_killed_at_any_moment_is_finished_by_the_next_and_leaves_nothing_behind() -> None:

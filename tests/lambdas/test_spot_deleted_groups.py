@@ -17,6 +17,8 @@ from tests.lambdas.test_spot_actuators import handled
 from tests.lambdas.test_spot_refusals import created, lines, logging_to, making, reasons, replaced
 from tests.spot_cloud import TAG, Cloud, cloud
 
+pytestmark = pytest.mark.long
+
 MOST_CALLS = 90
 FLOWS = {"to spot": created, "interrupted": replaced}
 CHANGES = ("RunInstances", "Terminate", "Update", "Attach", "Detach", "SetDesired")

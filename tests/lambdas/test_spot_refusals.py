@@ -34,6 +34,8 @@ from tests.lambdas.spot_calls import calls_to_fail
 from tests.lambdas.test_spot_actuators import handled, interruption, mutations, to_spot, work
 from tests.spot_cloud import REGION, TABLE, TAG, ZONE, Cloud, Fault, cloud, is_spot
 
+pytestmark = pytest.mark.long
+
 MOST_CALLS = 60
 RETURNED: dict[str, Any] = {"batchItemFailures": [{"itemIdentifier": "0"}]}
 DONE: dict[str, Any] = {"batchItemFailures": []}

@@ -10,6 +10,8 @@ from lambdas.spot.amazon import AmazonError
 from lambdas.spot.swap import Outcome
 from tests.spot_cloud import Cloud, Fault, KilledError, cloud
 
+pytestmark = pytest.mark.long
+
 MOST_CALLS = 60
 
 
