@@ -42,8 +42,8 @@ class Shard:
     """A shard as the source keeps it: its progress, what it promised, and the reader's memory."""
 
     def __init__(self, *parents: "Shard") -> None:
-        self.progress_ms = min((parent.progress_ms for parent in parents), default=0)
-        self.promised_ms = min((parent.promised_ms for parent in parents), default=0)
+        self.progress_ms: int = min((parent.progress_ms for parent in parents), default=0)
+        self.promised_ms: int = min((parent.promised_ms for parent in parents), default=0)
         self.memory = b""
         self.inherited = tuple(parent.memory for parent in parents)
 
