@@ -71,11 +71,12 @@ def told(do: Callable[[], _T]) -> _T:
     """What a function gives; exits where it tells of a mistake of the user's, or that a meter failed."""
     from jobs.usage.consumed import ConsumedError
     from jobs.usage.meter import MeterError, MeterFailedError
+    from jobs.usage.parameters import ParameterError
     from jobs.usage.prices import PriceError
 
     try:
         return do()
     except MeterFailedError as error:
         refuse([str(error)], EXIT_FAILED)
-    except (ConsumedError, MeterError, PriceError) as error:
+    except (ConsumedError, MeterError, ParameterError, PriceError) as error:
         refuse([str(error)])

@@ -74,7 +74,8 @@ class Ledger:
             filesystem=filesystem,
             format="parquet",
             schema=pyarrow.schema([*names, *SCHEMA]),
-            partitioning=dataset.partitioning(pyarrow.schema(names), flavor="hive"),
+            # No part of a path stands for no value.
+            partitioning=dataset.HivePartitioning(pyarrow.schema(names), null_fallback="/"),
             partition_base_dir=root,
         )
 

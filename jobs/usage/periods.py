@@ -15,7 +15,7 @@ FILE: Final = "closed_periods/periods.csv"
 """Where a ledger keeps them: in a directory of their own, which is a table in Athena."""
 
 HEADER: Final = ("period", "closed_at_ms", "wcu", "writes", "bytes_written")
-_MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+_MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
 
 class PeriodError(Exception):

@@ -57,7 +57,7 @@ def test_any_table_name_makes_a_path_that_stays_in_the_ledger_and_is_known_again
     assert file.start_ms <= at_ms < file.end_ms
 
 
-@pytest.mark.parametrize("name", ["a-b_c.D9", "x" * 240])
+@pytest.mark.parametrize("name", ["a-b_c.D9", "x" * 249, "NULL", "007"])
 def test_names_that_dynamodb_allows_stand_as_they_are(name: str) -> None:
     assert path_part(name) == name
 
@@ -65,6 +65,23 @@ def test_names_that_dynamodb_allows_stand_as_they_are(name: str) -> None:
 def test_different_tables_have_different_paths_though_their_names_are_very_long() -> None:
     assert path_part("x" * 255) != path_part("x" * 254 + "y")
     assert len(path_part("ü" * 255)) < 250
+
+
+NAMES = ["__HIVE_DEFAULT_PARTITION__", "NULL", "null", "007", "2026-11-20", "..", "a b/c'%=é~", "x" * 249]
+
+
+@pytest.mark.parametrize("place", ["ledger", "table=x/date=2020-01-01/ledger", "l[e]d*g'er?"])
+def test_a_reader_of_paths_gets_the_tables_names_back_wherever_the_ledger_is(place: str, tmp_path: Path) -> None:
+    (tmp_path / "ledger").mkdir()
+    ledger = make_ledger(tmp_path / place, [(name, row()) for name in NAMES])
+    lines = MeterSession(ledger).run(
+        shipped_meters()["monthly_write_cost"], shipped_meters()["monthly_write_cost"].values({"month": "2026-11"})
+    )
+    assert sorted(lines.column("table").to_pylist()) == sorted(NAMES)
+    read = ledger.dataset().to_table(columns=["table", "date", "hour"]).to_pylist()
+    assert {(each["table"], each["date"], each["hour"]) for each in read} == {
+        (name, "2026-11-20", "10") for name in NAMES
+    }
 
 
 @given(st.text(max_size=50), st.integers(1, 64))

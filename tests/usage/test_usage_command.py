@@ -68,6 +68,89 @@ def test_amounts_are_written_without_an_exponent(ledger: str, tmp_path: Path) ->
     assert amounts == {"0.000000000000"}
 
 
+KEYS = ["\\[/foo]", "[bold]x[/bold]", "\\", "a\x1b[31mred", "two\nlines", "\u2028", "x" * 2048]
+
+
+def test_a_table_shows_each_key_in_one_line_and_nothing_that_steers_the_terminal(tmp_path: Path) -> None:
+    make_ledger(tmp_path, [("t", row(key=key, wcu=9 - number)) for number, key in enumerate(KEYS)])
+    told = headroom("run", "top_keys", "--ledger", str(tmp_path), *DAYS_GIVEN).output
+    shown = [line.split()[1] for line in told.splitlines()[1:8]]
+    assert shown == [*KEYS[:3], "a\\x1b[31mred", "two\\nlines", "\\u2028", "x" * 119 + "…"]
+    assert told.endswith("… stands for the rest of a long value; --format csv has all of it\n")
+
+
+OWN = "-- meter: own\n-- version: 1\n-- description: x\n-- identity: partition_key\n"
+
+
+def test_a_result_of_any_types_is_printed_in_each_format(ledger: str, tmp_path: Path) -> None:
+    meter = tmp_path / "own.sql"
+    values = {
+        "DATE '2026-11-01'": "2026-11-01",
+        "TIMESTAMP '2026-11-01 10:00:00'": "2026-11-01 10:00:00",
+        "[1.5, NULL]": ["1.5", None],
+        "{'a': 0.000000::DECIMAL(12, 6)}": {"a": "0.000000"},
+        "'nan'::DOUBLE": None,
+        "1.5 AS x_ms": "1.5",
+        "'soon' AS y_ms": "soon",
+        "9999999999999999 AS z_ms": 9_999_999_999_999_999,
+    }
+    meter.write_text(f"{OWN}SELECT {', '.join(values)}\n")
+    run = ["run", str(meter), "--ledger", ledger]
+    assert list(json.loads(headroom(*run, "--format", "json").output).values()) == list(values.values())
+    for output_format in ("table", "csv"):
+        done = headroom(*run, "--format", output_format)
+        assert (done.exit_code, "2026-11-01 10:00:00" in done.output, "soon" in done.output) == (0, True, True)
+    done = headroom(*run, "--format", "parquet", "--out", str(tmp_path / "result.parquet"))
+    assert done.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("COPY (SELECT 1) TO '{out}'", "is not a query"),
+        ("ATTACH '{out}' AS x", "is not a query"),
+        ("CREATE TABLE x AS SELECT 1", "is not a query"),
+        ("DROP VIEW usage", "is not a query"),
+        ("INSTALL httpfs", "is not a query"),
+        ("SELECT 1; COPY (SELECT 1) TO '{out}'", "is more than one query"),
+        ("SELECT 1 AS a; SELECT 2 AS a", "is more than one query"),
+        ("", "has no query"),
+        (";", "has no query"),
+        ("SELECT wcu AS a, writes AS a FROM usage", "two columns are called 'a'"),
+        ("SELECT ? AS a", "? stands in the query"),
+        ("SELECT $1 AS a", "$1 stands in the query"),
+    ],
+)
+def test_a_meter_that_is_not_one_query_is_refused_and_does_nothing(
+    ledger: str, tmp_path: Path, query: str, said: str
+) -> None:
+    meter = tmp_path / "own.sql"
+    meter.write_text(OWN + query.format(out=tmp_path / "out"))
+    done = headroom("run", str(meter), "--ledger", ledger)
+    assert (done.exit_code, said in done.stderr, "own" in done.stderr) == (2, True, True), done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "read_csv('/etc/passwd')",
+        "read_text('{here}')",
+        "read_parquet('s3://elsewhere/x.parquet')",
+        "'{here}'",
+        "glob('/*')",
+        "values",  # a variable of ours
+    ],
+)
+def test_a_meter_reads_nothing_but_the_ledger(ledger: str, tmp_path: Path, source: str) -> None:
+    meter = tmp_path / "own.sql"
+    meter.write_text(OWN + "FROM " + source.format(here=meter))
+    done = headroom("run", str(meter), "--ledger", ledger)
+    assert done.exit_code in (1, 2)
+    assert "headroom: meter own: " in done.stderr
+    assert "version" not in done.output
+
+
 @pytest.mark.parametrize(
     ("query", "exit_code"),
     [
@@ -81,7 +164,7 @@ def test_a_mistake_in_a_meter_is_told_apart_from_a_failure(
     ledger: str, tmp_path: Path, query: str, exit_code: int
 ) -> None:
     meter = tmp_path / "own.sql"
-    meter.write_text(f"-- meter: own\n-- version: 1\n-- description: x\n-- identity: partition_key\n{query}\n")
+    meter.write_text(f"{OWN}{query}\n")
     done = headroom("run", str(meter), "--ledger", ledger)
     assert done.exit_code == exit_code
     assert "headroom: meter own: " in done.output
