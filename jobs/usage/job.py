@@ -15,10 +15,12 @@ from connectors.recordings.segments import Segment
 from jobs.recorded.source import recorded_source as lanes_source
 from jobs.runtime import Environment
 from jobs.settings import Settings, UsageSettings, UsageSink
+from jobs.text_as_bytes import text_as_bytes
 from jobs.usage.operators import (
     COMPENSATION_COLUMNS,
     COMPENSATION_TYPE,
     OUTCOME_TYPE,
+    TEXTS_OF_ROWS,
     USAGE_COLUMNS,
     Deduplicate,
     SendToFirehose,
@@ -61,7 +63,7 @@ def build(environment: Environment, source: Table, settings: Settings) -> Table:
         table.filter(col("table_name").is_not_null).select(*map(col, _SUM_COLUMNS)) for table in (found, taken_away)
     ]
     tables.create_temporary_view("usage_facts", sums[0].union_all(sums[1]))
-    rows = tables.to_data_stream(tables.sql_query(ledger_sql()))
+    rows = tables.to_data_stream(text_as_bytes(tables.sql_query(ledger_sql()), TEXTS_OF_ROWS))
     reports = [
         table.filter(col("report").is_not_null).select(lit(kind.value), col("report"))
         for table, kind in ((found, OutcomeKind.REPORT), (taken_away, OutcomeKind.COPIES))

@@ -14,6 +14,7 @@ from connectors.firehose import put_records
 from connectors.recordings.segments import Segment
 from jobs.recorded.tables import table_schemas
 from jobs.settings import Settings, UsageSettings, WeighImages
+from jobs.text_as_bytes import text_of
 from jobs.usage.deduplicate import (
     CopiesReport,
     Copy,
@@ -60,6 +61,9 @@ _STRINGS: Final = frozenset({"table_name", "partition_key", "partition_key_type"
 COMPENSATION_TYPE: Final = Types.ROW_NAMED(
     list(COMPENSATION_COLUMNS), [Types.STRING() if name in _STRINGS else Types.LONG() for name in COMPENSATION_COLUMNS]
 )
+
+TEXTS_OF_ROWS: Final = ("table_name", "partition_key")
+"""The columns of the ledger's rows that reach Python as bytes, see `jobs.text_as_bytes`."""
 
 OUTCOME_TYPE: Final = Types.ROW_NAMED(["kind", "line"], [Types.STRING(), Types.STRING()])
 
@@ -140,6 +144,14 @@ def _compensation(copy: Copy, out_of_orderness_ms: int) -> Row:
     return Row(*copy.key, window_ms, copy.event_name, corrects_ms, *sums, window_ms + WINDOW_MS - 1, None)
 
 
+def ledger_row(row: Row) -> LedgerRow:
+    """The row of the ledger that a row of the query `ledger.sql` says."""
+    _, partition_key, key_type, window_start_ms, event_name, corrects_ms, wcu, writes, bytes_written = row
+    return LedgerRow(
+        text_of(partition_key), key_type, window_start_ms, event_name, wcu, writes, bytes_written, corrects_ms
+    )
+
+
 class WriteFiles(KeyedProcessFunction):
     """Writes each file of the ledger once its time is over, and tells of it."""
 
@@ -157,7 +169,7 @@ class WriteFiles(KeyedProcessFunction):
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         """Keep a row until its file is written."""
-        self._rows.add((*value[1:5], *value[6:9], value[5]))
+        self._rows.add(tuple(ledger_row(value)))
         ctx.timer_service().register_event_time_timer(self._file(value).end_ms - 1)
         return iter(())
 
@@ -173,7 +185,8 @@ class WriteFiles(KeyedProcessFunction):
 
     def _file(self, row: Any) -> LedgerFile:
         span_ms, buckets = self._settings.file_span_ms, self._settings.buckets
-        return file_of(row[0], row[1], row[2], row[3], span_ms=span_ms, buckets=buckets)
+        key = text_of(row[0]), text_of(row[1]), row[2]
+        return file_of(*key, row[3], span_ms=span_ms, buckets=buckets)
 
 
 class SendToFirehose(KeyedProcessFunction):
@@ -192,11 +205,11 @@ class SendToFirehose(KeyedProcessFunction):
 
     def part_of(self, row: Row) -> int:
         """The part of all keys that is sent together."""
-        return bucket_of(row[0], row[1], row[2], self._settings.buckets)
+        return bucket_of(text_of(row[0]), text_of(row[1]), row[2], self._settings.buckets)
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         """Keep a row until it is sent."""
-        self._rows.add((value[0], (*value[1:5], *value[6:9], value[5])))
+        self._rows.add((text_of(value[0]), tuple(ledger_row(value))))
         ctx.timer_service().register_event_time_timer(value[3] + WINDOW_MS - 1)
         return iter(())
 
