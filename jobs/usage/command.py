@@ -15,6 +15,17 @@ EXIT_ALARM: Final = 3
 _param_option = click.option(
     "--param", "params", metavar="NAME=VALUE", multiple=True, help="A parameter of the meter; can be repeated."
 )
+_format_option = click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "csv", "json", "parquet"]),
+    default="table",
+    show_default=True,
+    help="How the result is printed.",
+)
+_out_option = click.option(
+    "--out", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write it to a file."
+)
 
 
 @click.group()
@@ -61,15 +72,8 @@ def list_meters() -> None:
 @click.option(
     "--cloudwatch", is_flag=True, help="Ask CloudWatch for that, for the tables and the days of the reconciliation."
 )
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["table", "csv", "json", "parquet"]),
-    default="table",
-    show_default=True,
-    help="How the result is printed.",
-)
-@click.option("--out", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write it to a file.")
+@_format_option
+@_out_option
 @config_option
 def run(
     meter: str,
@@ -93,10 +97,7 @@ def run(
     \b
     Exit status: 0 done, 1 failed, 2 a mistake in the command or the meter, 3 when a row of the result is an alarm.
     """  # noqa: D301 - click looks for the character that the escape stands for
-    from jobs.usage.output import Format, print_result
-
-    if output_format == "parquet" and out is None:
-        refuse(["--format parquet needs --out FILE"])
+    _require_out(output_format, out)
     chosen = _meter(meter)
     values = told(lambda: chosen.values(_pairs(params, "--param")))
     opened = open_ledger(ledger, config_file)
@@ -105,10 +106,7 @@ def run(
 
     session = MeterSession(opened, open_prices(prices), figures)
     result = told(lambda: session.run(chosen, values))
-    try:
-        print_result(result, Format(output_format), out)
-    except OSError as error:
-        refuse([f"{out}: {error.strerror or error}"], EXIT_FAILED)
+    _print(result, output_format, out)
     if "alarm" in result.schema.names and any(result.column("alarm").to_pylist()):
         click.echo("headroom: a row of the result is an alarm", err=True)
         raise click.exceptions.Exit(EXIT_ALARM)
@@ -125,27 +123,43 @@ def run(
     help="A column of the line that is to be explained, with its value; can be repeated.",
 )
 @ledger_option
+@_param_option
+@_format_option
+@_out_option
 @config_option
-def explain(meter: str, row: tuple[str, ...], ledger: str | None, config_file: Path | None) -> None:
+def explain(
+    meter: str,
+    row: tuple[str, ...],
+    ledger: str | None,
+    params: tuple[str, ...],
+    output_format: str,
+    out: Path | None,
+    config_file: Path | None,
+) -> None:
     """Show the rows of the ledger that a line of METER's result is made of.
 
+    A line of a meter that was run for some days is made of the rows of these days: give them again.
+
     \b
-    Example:
+    Examples:
       headroom usage explain invoice_lines --row table=conversations --row partition_key=tenant-000221 \\
         --row billed_month=2026-11
+      headroom usage explain top_keys --row table=conversations --row partition_key=tenant-000221 \\
+        --param first_date=2026-11-01 --param last_date=2026-11-30 --format csv
     """  # noqa: D301 - click looks for the character that the escape stands for
-    from jobs.usage.output import Format, print_result
-
+    _require_out(output_format, out)
     chosen = _meter(meter)
     wanted = _pairs(row, "--row")
+    days = told(lambda: chosen.values_given(_pairs(params, "--param")))
     opened = open_ledger(ledger, config_file)
     from jobs.usage.query import MeterSession
 
-    result = told(lambda: MeterSession(opened).rows_under(chosen, wanted))
-    print_result(result, Format.TABLE, None)
+    result = told(lambda: MeterSession(opened).rows_under(chosen, wanted, days))
+    _print(result, output_format, out)
     sums = {name: sum(result.column(name).to_pylist()) for name in ("wcu", "writes", "bytes_written")}
     in_all = ", ".join(f"{name} {total:,}" for name, total in sums.items())
-    click.echo(f"{result.num_rows:,} rows: {in_all}; lower bounds: wcu, writes")
+    # Beside a result for programs it would be in the way.
+    click.echo(f"{result.num_rows:,} rows: {in_all}; lower bounds: wcu, writes", err=output_format != "table")
 
 
 @usage.command()
@@ -164,6 +178,20 @@ def show(meter: str, params: tuple[str, ...]) -> None:
     values = told(lambda: chosen.values(_pairs(params, "--param"))) if params else {}
     for number, name in enumerate(order, 1):
         click.echo(f"-- parameter {number}: {name}" + (f" = {values[name]}" if name in values else ""))
+
+
+def _require_out(output_format: str, out: Path | None) -> None:
+    if output_format == "parquet" and out is None:
+        refuse(["--format parquet needs --out FILE"])
+
+
+def _print(result: Any, output_format: str, out: Path | None) -> None:
+    from jobs.usage.output import Format, print_result
+
+    try:
+        print_result(result, Format(output_format), out)
+    except OSError as error:
+        refuse([f"{out}: {error.strerror or error}"], EXIT_FAILED)
 
 
 def _meter(name: str) -> Any:

@@ -70,7 +70,25 @@ class Meter:
         """The values of all parameters, from texts.
 
         Raises:
-            MeterError: One is unknown, missing or of the wrong kind.
+            MeterError: One is unknown or missing.
+            ParameterError: One is of the wrong kind.
+        """
+        values = self.values_given(given)
+        for parameter in self.parameters:
+            if parameter.name in given:
+                continue
+            if parameter.default is None:
+                message = f"meter {self.name} needs --param {parameter.name}=...: {parameter.text}"
+                raise MeterError(message)
+            values[parameter.name] = parameter.default
+        return values
+
+    def values_given(self, given: Mapping[str, str]) -> dict[str, Value]:
+        """The values of these parameters alone, from texts.
+
+        Raises:
+            MeterError: One is unknown.
+            ParameterError: One is of the wrong kind.
         """
         declared = {parameter.name: parameter for parameter in self.parameters}
         for name in given:
@@ -79,16 +97,7 @@ class Meter:
                 hint = f"; did you mean {alike[0]}?" if alike else f"; it has {', '.join(declared) or 'none'}"
                 message = f"meter {self.name} has no parameter {name!r}{hint}"
                 raise MeterError(message)
-        values: dict[str, Value] = {}
-        for name, parameter in declared.items():
-            if name in given:
-                values[name] = parameter.parse(given[name])
-            elif parameter.default is not None:
-                values[name] = parameter.default
-            else:
-                message = f"meter {self.name} needs --param {name}=...: {parameter.text}"
-                raise MeterError(message)
-        return values
+        return {name: declared[name].parse(text) for name, text in given.items()}
 
     def for_athena(self) -> tuple[str, list[str]]:
         """The query as Athena takes it, with a `?` for each parameter, and whose values they stand for, in order."""

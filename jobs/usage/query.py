@@ -34,6 +34,8 @@ IDENTITIES: Final = (
 )
 """The columns of the view `usage` by which rows under a result can be found."""
 
+_DAYS: Final = {"first_date": "used_date >= $first_date", "last_date": "used_date <= $last_date"}
+
 
 class MeterSession:
     """A ledger opened for meters.
@@ -70,25 +72,34 @@ class MeterSession:
                 raise MeterError(message)
         return self._query(meter.name, meter.sql, values)
 
-    def rows_under(self, meter: Meter, row: Mapping[str, str]) -> pyarrow.Table:
+    def rows_under(
+        self, meter: Meter, row: Mapping[str, str], days: Mapping[str, Value] | None = None
+    ) -> pyarrow.Table:
         """The rows of the view `usage` that a row of a meter's result is made of.
 
         Args:
             meter: The meter.
             row: Values of the result's identifying columns, by their names.
+            days: The meter's `first_date` and `last_date`, where it was run for some days; only their rows are told.
 
         Raises:
             MeterError: The meter has no such columns.
         """
+        days = days or {}
+        for name in days:
+            if name not in _DAYS:
+                message = f"meter {meter.name}: rows are told by {' and '.join(_DAYS)}, not by {name}"
+                raise MeterError(message)
         known = [name for name in meter.identity if name in IDENTITIES]
         for name in row:
             if name not in known:
                 message = f"meter {meter.name}: its rows are told apart by {', '.join(known)}, not by {name!r}"
                 raise MeterError(message)
         # The names are of the list above; the values are bound.
-        conditions = " AND ".join(f'CAST("{name}" AS VARCHAR) = ${name}' for name in row)
-        query = f"SELECT * FROM usage WHERE {conditions} ORDER BY ALL"  # noqa: S608
-        return self._query(meter.name, query, {name: as_stored(name, text) for name, text in row.items()})
+        conditions = [f'CAST("{name}" AS VARCHAR) = ${name}' for name in row] + [_DAYS[name] for name in days]
+        query = f"SELECT * FROM usage WHERE {' AND '.join(conditions)} ORDER BY ALL"  # noqa: S608
+        values = {name: as_stored(name, text) for name, text in row.items()}
+        return self._query(meter.name, query, {**values, **days})
 
     def total(self, month: str) -> tuple[int, int, int]:
         """WCU, writes and bytes written that a month bills so far, over all tables."""

@@ -190,6 +190,19 @@ def test_an_invoice_line_is_explained_by_the_rows_under_it(ledger: str, tmp_path
     assert explained.output.endswith("2 rows: wcu 57, writes 57, bytes_written 5,700; lower bounds: wcu, writes\n")
 
 
+def test_a_line_over_some_days_is_explained_by_the_rows_of_these_days(ledger: str, tmp_path: Path) -> None:
+    make_ledger(Path(ledger, "ledger"), [("conversations", row("2026-11-21 10:00", key="tenant-1", wcu=1_000))])
+    explain = ["explain", "top_keys", "--ledger", ledger, "--row", "partition_key=tenant-1"]
+    days = ["--param", "first_date=2026-11-20", "--param", "last_date=2026-11-20"]
+    assert "3 rows: wcu 1,057, " in headroom(*explain).output
+    assert "2 rows: wcu 57, " in headroom(*explain, *days).output
+    as_csv = headroom(*explain, *days, "--format", "csv")
+    assert [line.split(",")[13] for line in as_csv.stdout.splitlines()] == ["wcu", "50", "7"]
+    assert as_csv.stderr.startswith("2 rows: wcu 57, ")
+    headroom(*explain, *days, "--format", "parquet", "--out", str(tmp_path / "rows.parquet"))
+    assert sum(pyarrow.parquet.read_table(tmp_path / "rows.parquet").column("wcu").to_pylist()) == 57
+
+
 def test_a_meter_of_ones_own_runs_from_its_file(ledger: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.sql"
     path.write_text("-- meter: mine\n-- version: 3\n-- description: All.\nSELECT SUM(wcu) AS wcu FROM usage\n")
@@ -222,6 +235,9 @@ def test_mistakes_are_told_and_end_with_two(ledger: str) -> None:
         (["ddl", "--location", "here"], "not s3://"),
         (["ddl", "--location", "s3://x", "--first-date", "tomorrow"], "not a day"),
         (["explain", "top_keys", "--ledger", ledger, "--row", "wcu=1"], "told apart by"),
+        (["explain", "top_keys", "--ledger", ledger, "--row", "table=t", "--param", "most=3"], "not by most"),
+        (["explain", "top_keys", "--ledger", ledger, "--row", "table=t", "--param", "first_date=1"], "not a day"),
+        (["explain", "top_keys", "--ledger", ledger, "--row", "table=t", "--param", "month=1"], "no parameter"),
     ]:
         refused = headroom(*arguments)
         assert (refused.exit_code, said in refused.stderr) == (2, True), (arguments, refused.output, refused.stderr)
