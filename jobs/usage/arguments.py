@@ -45,9 +45,12 @@ def open_ledger(ledger: str | None, config_file: Path | None) -> "Ledger":
     from jobs.usage.ledger import Ledger, LedgerError
 
     try:
-        return Ledger(*place_of(ledger, config_file))
+        opened = Ledger(*place_of(ledger, config_file))
     except LedgerError as error:
         refuse(error.problems, EXIT_FAILED)
+    if not opened.files:
+        click.echo(f"headroom: {opened.store.location}: has no file of a ledger in it", err=True)
+    return opened
 
 
 def open_prices(path: Path | None) -> "list[Tier] | None":
@@ -60,7 +63,7 @@ def open_prices(path: Path | None) -> "list[Tier] | None":
 def text_of(path: Path) -> str:
     """What a file says; exits where it is no text."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # spreadsheets put a mark before the first line
     except UnicodeDecodeError:
         refuse([f"{path}: not UTF-8 text"])
     except OSError as error:

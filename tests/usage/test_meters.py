@@ -376,7 +376,8 @@ currency = "USD"
         ("wcu,0,0,1,1,USD", "up_to 0 is not above 0"),
         ("wcu,0,,1,1,", "currency is missing"),
         ("wcu,0,,1", "has not 6 fields"),
-        ("wcu,0,,0.0000001,1000000,USD", "more than 12 decimals"),
+        ("wcu,0,,0.00001,1000000000,USD", "more than 12 decimals"),
+        ("wcu,0,,0.0000005,1,USD", "price '0.0000005' has more than 6 decimals: price more units at once"),
         ("", "has no tier"),
     ],
 )  # fmt: skip
@@ -407,10 +408,14 @@ def test_figures_are_read_as_they_were_written() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["t,2026-11-31,1", "t,20261101,1", "t,2026-11-01,-1", "t,2026-11-01,NaN", "t,x", "t,2026-11-01,1,2"]
-)
+    "line",
+    ["t,2026-11-31,1", "t,20261101,1", "t,2026-W47-5,1", "t,2026-11-01,-1", "t,2026-11-01,NaN", "t,2026-11-01,1e30",
+     "t,x", "t,2026-11-01,1,2"],
+)  # fmt: skip
 def test_a_figure_with_a_mistake_is_refused_by_its_line(line: str) -> None:
     with pytest.raises(ConsumedError, match="line 2"):
         read_consumed(f"table,date,wcu\n{line}\n", "c.csv")
+    with pytest.raises(ConsumedError, match=r"c\.csv: not CSV: field larger"):
+        read_consumed(f"table,date,wcu\n{'x' * 200_000},2026-11-01,1\n", "c.csv")
     with pytest.raises(ConsumedError, match="line 3: t has 2026-11-01 twice"):
         read_consumed("table,date,wcu\nt,2026-11-01,1\nt,2026-11-01,1\n", "c.csv")

@@ -222,6 +222,17 @@ def test_a_gap_beyond_the_threshold_ends_with_a_status_of_its_own(ledger: str, t
     assert headroom(*run, "--param", "alarm_ratio=0.2").exit_code == 0
 
 
+def test_a_file_from_a_spreadsheet_may_begin_with_a_byte_order_mark(ledger: str, tmp_path: Path) -> None:
+    (tmp_path / "prices.csv").write_text(PRICES, encoding="utf-8-sig")
+    run = headroom("run", "invoice_lines", "--ledger", ledger, *MONTH, "--prices", str(tmp_path / "prices.csv"))
+    assert run.exit_code == 0
+
+
+def test_that_a_ledger_is_empty_is_told(tmp_path: Path) -> None:
+    done = headroom("run", "top_keys", "--ledger", str(tmp_path), *DAYS_GIVEN)
+    assert (done.exit_code, done.stderr) == (0, f"headroom: {tmp_path}: has no file of a ledger in it\n")
+
+
 def test_mistakes_are_told_and_end_with_two(ledger: str) -> None:
     for arguments, said in [
         (["run", "top_kyes", "--ledger", ledger], "did you mean top_keys?"),
