@@ -176,10 +176,26 @@ def another_layout(directory: Path) -> Path:
     return copy
 
 
+def moved(directory: Path) -> Path:
+    path = next(directory.rglob("*.parquet"))
+    later = path.parent.with_name("hour=11") / path.name.replace("10", "11", 1)
+    later.parent.mkdir()
+    later.write_bytes(path.read_bytes())
+    return later
+
+
+def unprintable(directory: Path) -> Path:
+    path = directory / "two\nlines\x1b[31m"
+    path.write_bytes(b"")
+    return path
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
         (foreign, "not a file of a ledger"),
+        (moved, "has rows of other times than its name says"),
+        (unprintable, r"two\nlines\x1b[31m': not a file of a ledger"),
         (torn, "torn or damaged"),
         (empty, "torn or damaged"),
         (older, "of version 0 of the ledger; this reads 1"),
@@ -194,7 +210,8 @@ def test_a_file_that_cannot_be_believed_is_named(damage: Callable[[Path], Path],
         Ledger(str(tmp_path / "ledger"))
     [problem] = told.value.problems
     assert said in problem
-    assert path.name in problem or damage is another_layout
+    assert problem.isprintable()
+    assert path.name in problem or damage in (another_layout, unprintable)
 
 
 def test_a_missing_ledger_is_told_and_an_empty_one_is_a_ledger(tmp_path: Path) -> None:
