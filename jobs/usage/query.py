@@ -44,6 +44,7 @@ class MeterSession:
         ledger: What they read.
         prices: The relation `prices`, where a meter needs it.
         consumed: The relation `consumed_capacity`, where a meter needs it.
+        closing: A period that counts as closed besides those of the ledger.
     """
 
     def __init__(
@@ -51,12 +52,13 @@ class MeterSession:
         ledger: Ledger,
         prices: Sequence[Tier] | None = None,
         consumed: Sequence[ConsumedCapacity] | None = None,
+        closing: ClosedPeriod | None = None,
     ) -> None:
         self._given = {Need.PRICES: prices is not None, Need.CONSUMED_CAPACITY: consumed is not None}
         self._database = duckdb.connect()
         register(self._database, "prices", _prices_table(prices or ()))
         register(self._database, "consumed_capacity", _consumed_table(consumed or ()))
-        open_ledger(self._database, ledger, "main", ledger.closed_periods)
+        open_ledger(self._database, ledger, "main", [*ledger.closed_periods, *([closing] if closing else [])])
         _lock(self._database, ledger)
 
     def run(self, meter: Meter, values: Mapping[str, Value]) -> pyarrow.Table:

@@ -18,7 +18,14 @@ from jobs.usage.ledger import Ledger, LedgerError, is_compacted
 from jobs.usage.ledger_file import write_rows
 from jobs.usage.ledger_paths import LedgerFile, bucket_of, file_of, parse_path, path_part
 from jobs.usage.ledger_rows import SCHEMA
-from jobs.usage.periods import ClosedPeriod, PeriodError, read_periods, write_periods
+from jobs.usage.periods import (
+    ClosedPeriod,
+    PeriodError,
+    closed_at_ms,
+    read_periods,
+    why_not_over,
+    write_periods,
+)
 from jobs.usage.query import MeterSession
 from jobs.usage.shipped import shipped_meters
 from jobs.usage.store import LedgerStore
@@ -366,7 +373,7 @@ def test_what_becomes_known_after_a_period_was_closed_is_billed_in_the_next_and_
 def test_a_replay_keeps_closed_periods_and_corrects_them_in_the_month_of_closing_once(tmp_path: Path) -> None:
     old = [("t", row("2026-11-20 10:04", wcu=5)), ("t", row("2026-11-20 10:04", key="gone", wcu=3))]
     earlier = make_ledger(tmp_path / "earlier", [*old, ("t", row("2026-12-09 10:00", wcu=1))])
-    close(earlier, "2026-11", "2026-12-03 04:05")
+    close(earlier, "2026-11", "2026-12-03 04:05:33")
     fresh = [
         ("t", row("2026-11-20 10:04", wcu=9)),
         ("t", row("2026-11-21 10:04", key="new", wcu=4)),
@@ -387,6 +394,39 @@ def test_a_replay_keeps_closed_periods_and_corrects_them_in_the_month_of_closing
     assert {
         group: sums for group, sums in attributed(read_ledger(tmp_path / "once")).items() if any(sums)
     } == attributed(read_ledger(tmp_path / "fresh"))
+
+
+@pytest.mark.parametrize(
+    ("newest", "now", "closed_at"),
+    [
+        ("2026-12-09 10:15", "2026-12-09 10:44:33", "2026-12-09 10:15"),
+        ("2026-12-01 00:00", "2026-12-01 00:20", "2026-12-01 00:00"),
+        ("2026-11-30 23:45", "2026-12-02 00:00", "2026-12-01 00:00"),
+        ("2027-03-01 00:00", "2026-12-09 10:44:33", "2026-12-09 10:44"),
+        ("2026-11-30 23:45", "2026-12-01 23:59", "its last rows may be missing yet"),
+        (None, "2026-12-01 00:20", "its last rows may be missing yet"),
+        ("2026-11-30 23:45", "2026-11-30 23:59", "is not over yet"),
+    ],
+)
+def test_a_month_is_closed_as_far_as_the_ledger_is(newest: str | None, now: str, closed_at: str) -> None:
+    newest_ms = None if newest is None else at(newest)
+    problem = why_not_over("2026-11", at(now), newest_ms)
+    if problem is None:
+        assert closed_at_ms("2026-11", at(now), newest_ms) == at(closed_at)
+    else:
+        assert problem.startswith(closed_at)
+
+
+def test_what_a_live_ledger_still_writes_when_a_month_is_closed_leaves_its_bill_alone(tmp_path: Path) -> None:
+    span = [("t", row("2026-12-09 10:17", wcu=2, corrects=at("2026-11-30 23:59")))]
+    ledger = make_ledger(tmp_path, [("t", row("2026-11-20 10:04", wcu=5)), *span])
+    newest_ms = max(file.start_ms for file in ledger.files.values() if file)
+    closed = ClosedPeriod("2026-11", closed_at_ms("2026-11", at("2026-12-09 10:33"), newest_ms), 0, 0, 0)
+    assert MeterSession(ledger, closing=closed).total("2026-11")[0] == 5
+    ledger.close_period(closed)
+    behind = [("t", row("2026-12-09 10:29", key="other bucket", wcu=7, corrects=at("2026-11-30 23:59")))]
+    make_ledger(tmp_path, [*behind, ("t", row("2026-12-09 10:31", wcu=1, corrects=at("2026-11-30 23:58")))])
+    assert billed(tmp_path) == {"2026-10": 0, "2026-11": 5, "2026-12": 2 + 7 + 1}
 
 
 def test_closed_periods_are_read_as_they_were_written() -> None:
