@@ -173,11 +173,17 @@ def show(meter: str, params: tuple[str, ...]) -> None:
       headroom usage show invoice_lines --param month=2026-11
     """  # noqa: D301 - click looks for the character that the escape stands for
     chosen = _meter(meter)
-    query, order = chosen.for_athena()
+    given = told(lambda: chosen.values_given(_pairs(params, "--param")))
+    query, order = told(lambda: chosen.for_athena(given))
     click.echo(query.rstrip())
     values = told(lambda: chosen.values(_pairs(params, "--param"))) if params else {}
     for number, name in enumerate(order, 1):
-        click.echo(f"-- parameter {number}: {name}" + (f" = {values[name]}" if name in values else ""))
+        click.echo(f"-- parameter {number}: {name}" + (f" = {_literal(values[name])}" if name in values else ""))
+
+
+def _literal(value: Any) -> str:
+    """A value as Athena takes it among its execution parameters."""
+    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else str(value)
 
 
 def _require_out(output_format: str, out: Path | None) -> None:

@@ -22,7 +22,7 @@ from difflib import get_close_matches
 from enum import StrEnum
 from typing import Final
 
-from jobs.usage.parameters import Parameter, ParameterError, Value, parse_parameter
+from jobs.usage.parameters import Kind, Parameter, ParameterError, Value, parse_parameter
 
 _COMMENT: Final = re.compile(r"--\s?(?P<text>.*)")
 _FIELD: Final = re.compile(r"(?P<name>meter|version|description|needs|identity|param\s+\w+):\s*(?P<text>.*)")
@@ -74,14 +74,7 @@ class Meter:
             ParameterError: One is of the wrong kind.
         """
         values = self.values_given(given)
-        for parameter in self.parameters:
-            if parameter.name in given:
-                continue
-            if parameter.default is None:
-                message = f"meter {self.name} needs --param {parameter.name}=...: {parameter.text}"
-                raise MeterError(message)
-            values[parameter.name] = parameter.default
-        return values
+        return {parameter.name: self._value(parameter, values) for parameter in self.parameters}
 
     def values_given(self, given: Mapping[str, str]) -> dict[str, Value]:
         """The values of these parameters alone, from texts.
@@ -99,17 +92,39 @@ class Meter:
                 raise MeterError(message)
         return {name: declared[name].parse(text) for name, text in given.items()}
 
-    def for_athena(self) -> tuple[str, list[str]]:
-        """The query as Athena takes it, with a `?` for each parameter, and whose values they stand for, in order."""
+    def for_athena(self, values: Mapping[str, Value]) -> tuple[str, list[str]]:
+        """The query as Athena takes it, with a `?` for each parameter, and whose values they stand for, in order.
+
+        Athena takes a `?` in a WHERE clause only; decimals, which are to be calculated with, stand in the query.
+
+        Source: Athena User Guide, querying-with-prepared-statements ("Considerations and limitations").
+
+        Args:
+            values: Values of parameters; of decimals those that have no default are needed.
+
+        Raises:
+            MeterError: One is missing.
+        """
+        declared = {parameter.name: parameter for parameter in self.parameters}
         order: list[str] = []
 
         def placed(token: re.Match[str]) -> str:
-            if token["name"] is None:
+            name = token["name"]
+            if name is None:
                 return token[0]
-            order.append(token["name"])
+            if declared[name].kind is Kind.DECIMAL:
+                return f"{self._value(declared[name], values):f}"
+            order.append(name)
             return "?"
 
         return _TOKEN.sub(placed, self.sql), order
+
+    def _value(self, parameter: Parameter, values: Mapping[str, Value]) -> Value:
+        value = values.get(parameter.name, parameter.default)
+        if value is None:
+            message = f"meter {self.name} needs --param {parameter.name}=...: {parameter.text}"
+            raise MeterError(message)
+        return value
 
 
 def parse_meter(text: str, origin: str) -> Meter:
@@ -156,7 +171,7 @@ def _header(text: str) -> dict[str, str]:
 
 
 def _require_declared(meter: Meter) -> None:
-    _, used = meter.for_athena()
+    used = [token["name"] for token in _TOKEN.finditer(meter.sql) if token["name"]]
     declared = [parameter.name for parameter in meter.parameters]
     unnamed = next((token["unnamed"] for token in _TOKEN.finditer(meter.sql) if token["unnamed"]), None)
     if unnamed is not None:

@@ -18,7 +18,7 @@ from jobs.usage.athena import ledger_ddl, other_ddl, prices_ddl
 from jobs.usage.consumed import ConsumedCapacity, ConsumedError, read_consumed, write_consumed
 from jobs.usage.ledger_rows import SCHEMA, LedgerRow
 from jobs.usage.meter import MeterError, parse_meter
-from jobs.usage.parameters import ParameterError
+from jobs.usage.parameters import Kind, ParameterError
 from jobs.usage.periods import ClosedPeriod
 from jobs.usage.prices import PriceError, Tier, read_prices
 from jobs.usage.query import MeterSession
@@ -287,19 +287,31 @@ def test_a_value_is_only_a_value(session: MeterSession, text: str) -> None:
 
 @pytest.mark.parametrize("name", METERS)
 def test_a_meter_is_a_query_in_athenas_dialect_with_its_parameters_in_order(name: str) -> None:
-    query, order = METERS[name].for_athena()
+    query, order = METERS[name].for_athena({})
     for dialect in ("athena", "trino"):
         [parsed] = sqlglot.parse(query, read=dialect, error_level=sqlglot.ErrorLevel.RAISE)
         assert isinstance(parsed, sqlglot.exp.Select)
-        assert len(list(parsed.find_all(sqlglot.exp.Placeholder))) == len(order)
-    assert set(order) == {each.name for each in METERS[name].parameters}
+        placeholders = list(parsed.find_all(sqlglot.exp.Placeholder))
+        assert len(placeholders) == len(order)
+        # Athena takes them nowhere else.
+        assert all(placeholder.find_ancestor(sqlglot.exp.Where) for placeholder in placeholders)
+    assert set(order) == {each.name for each in METERS[name].parameters if each.kind is not Kind.DECIMAL}
     assert "$" not in query.split("SELECT", 1)[1]
+
+
+def test_decimals_stand_in_the_query_for_athena() -> None:
+    meter = METERS["monthly_write_cost"]
+    assert "CAST(0.625 AS DECIMAL(12, 6))" in meter.for_athena({})[0]
+    assert "CAST(1000 AS DECIMAL(12, 6))" in meter.for_athena(meter.values_given({"price_per_million": "1E+3"}))[0]
+    own = parse_meter(HEAD + "-- param d: decimal, required. A number.\nSELECT $d * SUM(wcu) FROM usage", "mine.sql")
+    with pytest.raises(MeterError, match=r"meter mine needs --param d=...: A number\."):
+        own.for_athena({})
 
 
 @pytest.mark.parametrize("name", METERS)
 def test_a_meter_uses_only_functions_that_both_engines_have(name: str) -> None:
     both = {"sum", "max", "max_by", "abs", "least", "greatest", "coalesce", "nullif", "concat", "substr", "row_number"}
-    [parsed] = sqlglot.parse(METERS[name].for_athena()[0], read="athena")
+    [parsed] = sqlglot.parse(METERS[name].for_athena({})[0], read="athena")
     assert parsed is not None
     unknown = [each.name.lower() for each in parsed.find_all(sqlglot.exp.Anonymous)]
     assert set(unknown) <= both

@@ -275,7 +275,7 @@ def test_compact_says_what_it_did(ledger: str) -> None:
 def test_show_prints_what_athena_runs() -> None:
     told = headroom("show", "top_keys", *DAYS_GIVEN).output
     assert "BETWEEN ? AND ?" in told
-    assert told.endswith("-- parameter 3: first_date = 2026-11-01\n-- parameter 4: most = 20\n")
+    assert told.endswith("-- parameter 3: first_date = '2026-11-01'\n-- parameter 4: most = 20\n")
 
 
 def test_ddl_prints_all_statements(tmp_path: Path) -> None:
