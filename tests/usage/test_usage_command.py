@@ -347,23 +347,35 @@ def test_a_bucket_that_is_not_there_is_told(s3_ledger: str) -> None:
         LedgerStore("s3://")
 
 
-def test_cloudwatch_is_asked_for_the_tables_of_the_ledger_by_day(s3_ledger: str, ledger: str) -> None:
+def test_cloudwatch_is_asked_by_day_for_the_tables_of_the_ledger_and_of_the_settings(
+    s3_ledger: str, ledger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cloudwatch = boto3.client("cloudwatch")
-    for hour, wcu in ((1, 1_000.0), (23, 900.0)):
+    for table, hour, wcu in (("conversations", 1, 1_000.0), ("conversations", 23, 900.0), ("silent", 5, 7.0)):
         cloudwatch.put_metric_data(
             Namespace="AWS/DynamoDB",
             MetricData=[
                 {
                     "MetricName": "ConsumedWriteCapacityUnits",
-                    "Dimensions": [{"Name": "TableName", "Value": "conversations"}],
+                    "Dimensions": [{"Name": "TableName", "Value": table}],
                     "Timestamp": datetime(2026, 11, 20, hour, tzinfo=UTC),
                     "Value": wcu,
                 }
             ],
         )
-    run = headroom("run", "reconciliation", "--ledger", ledger, *DAYS_GIVEN, "--cloudwatch", "--format", "csv")
+    arguments = ["run", "reconciliation", "--ledger", ledger, *DAYS_GIVEN, "--cloudwatch", "--format", "csv"]
+    run = headroom(*arguments)
     assert run.output.splitlines()[1].startswith("conversations,2026-11-20,1900.000,1807")
     assert run.exit_code == 0
+    (tmp_path / "headroom.toml").write_text('[tables.silent]\npartition_key = "pk"\n')
+    run = headroom(*arguments, "--config", str(tmp_path / "headroom.toml"))
+    assert 'silent,2026-11-20,7.000,0,7.000,1.000000,True,"nothing in the ledger' in run.output
+    assert run.exit_code == 3
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    refused = headroom(*arguments)
+    assert (refused.exit_code, "give usage.region, or the variable AWS_REGION" in refused.stderr) == (1, True)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    assert headroom(*arguments).exit_code == 0
 
 
 def test_listing_meters_loads_neither_flink_nor_duckdb() -> None:
