@@ -35,7 +35,10 @@ _format_option = click.option(
     help="How the result is printed.",
 )
 _out_option = click.option(
-    "--out", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write it to a file."
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write it to a file: CSV unless --format says otherwise.",
 )
 
 
