@@ -8,6 +8,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from connectors.sqs import send as sqs_send
 from connectors.sqs.outbox import Message, Waiting
 from connectors.sqs.send import QueueRefusesError, SqsClient, connect, require_fifo_queue, send
 from tests.faulty_sqs import FaultySqs
@@ -38,7 +39,9 @@ def front(endpoint: str) -> Iterator[FaultySqs]:
 
 
 @pytest.fixture
-def client(front: FaultySqs) -> SqsClient:
+def client(front: FaultySqs, monkeypatch: pytest.MonkeyPatch) -> SqsClient:
+    # A server that a busy machine keeps waiting is not what these tests are about.
+    monkeypatch.setattr(sqs_send, "_READ_TIMEOUT_S", 60)
     return connect("eu-west-1", front.endpoint)
 
 
