@@ -9,11 +9,12 @@ from pyflink.table.expressions import col, lit
 
 from jobs.capacity.decoded_stream import DecodedStream
 from jobs.capacity.live_rules import VERSIONS_STATE, DecideByArrivingRules
-from jobs.capacity.operators import OUTCOME_TYPE, Decide
+from jobs.capacity.operators import OUTCOME_TYPE, TEXTS_OF_TOTALS, Decide, key_of_total
 from jobs.capacity.outcomes import OutcomeKind
 from jobs.capacity.rules import Timeline, near_limit_condition, read_rules
 from jobs.runtime import Environment
 from jobs.settings import Settings
+from jobs.text_as_bytes import text_as_bytes
 
 
 def build(
@@ -33,8 +34,9 @@ def build(
     """
     tables = environment.tables
     tables.create_temporary_view("write_costs", decoded.write_costs)
-    totals = tables.to_data_stream(tables.sql_query(sql("windows.sql", settings)))
-    by_key = totals.key_by(lambda total: (total[0], total[1], total[2]))
+    query = tables.sql_query(sql("windows.sql", settings))
+    totals = tables.to_data_stream(text_as_bytes(query, TEXTS_OF_TOTALS))
+    by_key = totals.key_by(key_of_total)
     if rules is None:
         decided = by_key.process(Decide(settings, Timeline(settings, read_rules(settings))), output_type=OUTCOME_TYPE)
     else:

@@ -21,8 +21,7 @@ from connectors.kinesis.records import Gap, ReadBatch, ShardBatch
 from connectors.kinesis.source import kinesis_table
 from connectors.published_metrics import PUBLISHED
 from jobs.capacity.kept_rules import KeptVersions, kept
-from jobs.capacity.operators import Leases
-from jobs.capacity.policy import WindowTotal
+from jobs.capacity.operators import Leases, window_total
 from jobs.capacity.rules import RulesError, Timeline, parse_rules
 from jobs.runtime import Environment
 from jobs.settings import Settings
@@ -131,7 +130,7 @@ class DecideByArrivingRules(KeyedBroadcastProcessFunction):
 
     def process_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator[Row]:
         """The outcomes of one total."""
-        total = WindowTotal(*value)
+        total = window_total(value)
         timeline = self._timeline or self._restored(ctx.get_broadcast_state(VERSIONS_STATE))
         return self._leases.decide(total, timeline.at(total.step_end_ms), ctx.timer_service())
 

@@ -18,6 +18,10 @@ from jobs.capacity.policy import Decision, LeaseState, WindowTotal, decide, forg
 from jobs.capacity.rules import InForce, Timeline
 from jobs.recorded.tables import table_schemas
 from jobs.settings import Settings, WeighImages, WindowSettings
+from jobs.text_as_bytes import text_of
+
+TEXTS_OF_TOTALS: Final = ("table_name", "partition_key")
+"""The columns of window totals that reach Python as bytes, see `jobs.text_as_bytes`."""
 
 OUTCOME_TYPE: Final = Types.ROW_NAMED(["kind", "line"], [Types.STRING(), Types.STRING()])
 
@@ -34,6 +38,18 @@ def lane_settings(settings: Settings) -> LaneSettings:
     """What summing up has to know of the settings."""
     window = settings.window
     return LaneSettings(window.step_ms, window.out_of_orderness_ms, settings.decode.future_tolerance_ms)
+
+
+def window_total(row: Row) -> WindowTotal:
+    """The total that a row of the windows' query says."""
+    table, partition_key, *rest = row
+    return WindowTotal(text_of(table), text_of(partition_key), *rest)
+
+
+def key_of_total(row: Row) -> tuple[str, str, str]:
+    """The partition key that a row of the windows' query is about."""
+    total = window_total(row)
+    return total.table, total.partition_key, total.partition_key_type
 
 
 def rows_of_steps(segments: Sequence[Segment], settings: Settings) -> Iterator[LaneRow]:
@@ -94,7 +110,7 @@ class Decide(KeyedProcessFunction):
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         """The outcomes of one total."""
-        total = WindowTotal(*value)
+        total = window_total(value)
         return self._leases.decide(total, self._timeline.at(total.step_end_ms), ctx.timer_service())
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:

@@ -1,8 +1,8 @@
 """What a replay leaves of an earlier ledger with closed periods: these stay, and what is new corrects them. I/O.
 
 A closed period keeps every row that it bills. Where the new ledger says something else of its minutes, the difference
-becomes correction rows in the minute in which the last period was closed, so that the period in which that was bills
-it. The difference is to what the closed periods bill, so doing this again gives the same.
+becomes correction rows in the first minute that the last closing left to later periods, so that one of these bills it.
+The difference is to what the closed periods bill, so doing this again gives the same.
 """
 
 from collections.abc import Iterator
@@ -64,7 +64,8 @@ def keep_closed_periods(earlier: Ledger, later: Ledger, written: Ledger, setting
     database = duckdb.connect()
     open_ledger(database, earlier, "earlier", earlier.closed_periods)
     open_ledger(database, later, "later", earlier.closed_periods)
-    closed_ms = max(period.closed_at_ms for period in earlier.closed_periods) // WINDOW_MS * WINDOW_MS
+    closed_at_ms = max(period.closed_at_ms for period in earlier.closed_periods)
+    closed_ms = -(-closed_at_ms // WINDOW_MS) * WINDOW_MS  # no earlier, or the closed periods would bill them
     corrections = 0
     for path, rows in _by_file(database, closed_ms, settings):
         written.store.write(path, write_rows(rows))

@@ -8,6 +8,7 @@ from io import StringIO
 from typing import Final, NamedTuple
 
 COLUMNS: Final = ("table", "date", "wcu")
+_TOO_MANY: Final = 10**15
 
 
 class ConsumedError(Exception):
@@ -28,7 +29,11 @@ def read_consumed(text: str, origin: str) -> list[ConsumedCapacity]:
     Raises:
         ConsumedError: It has a mistake in it.
     """
-    rows = list(csv.reader(StringIO(text)))
+    try:
+        rows = list(csv.reader(StringIO(text)))
+    except csv.Error as error:
+        message = f"{origin}: not CSV: {error}"
+        raise ConsumedError(message) from error
     if not rows or tuple(rows[0]) != COLUMNS:
         message = f"{origin}: its first line is not {','.join(COLUMNS)}"
         raise ConsumedError(message)
@@ -37,7 +42,7 @@ def read_consumed(text: str, origin: str) -> list[ConsumedCapacity]:
         try:
             table, day, wcu = row
             figure = ConsumedCapacity(table, date.fromisoformat(day).isoformat(), Decimal(wcu))
-            if not figure.wcu.is_finite() or figure.wcu < 0 or len(day) != len("2026-11-01"):
+            if day != figure.date or not 0 <= figure.wcu < _TOO_MANY:
                 raise ValueError
         except (ValueError, InvalidOperation):
             message = f"{origin}: line {number}: {','.join(row)!r} is not a table, a day such as 2026-11-01 and WCU"

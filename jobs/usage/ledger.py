@@ -19,6 +19,7 @@ COMPACTION_PLAN: Final = "_compaction.json"
 
 _READERS: Final = 16
 _MOST_PROBLEMS: Final = 10
+_WINDOW_START: Final = SCHEMA.names.index("window_start_ms")
 
 
 class LedgerError(Exception):
@@ -74,7 +75,8 @@ class Ledger:
             filesystem=filesystem,
             format="parquet",
             schema=pyarrow.schema([*names, *SCHEMA]),
-            partitioning=dataset.partitioning(pyarrow.schema(names), flavor="hive"),
+            # No part of a path stands for no value.
+            partitioning=dataset.HivePartitioning(pyarrow.schema(names), null_fallback="/"),
             partition_base_dir=root,
         )
 
@@ -96,17 +98,19 @@ class Ledger:
             raise LedgerError([f"{self.store.location}/{error}"]) from error
 
     def _problem(self, path: str) -> str | None:
-        if self.files[path] is None:
-            return f"{path}: not a file of a ledger"
+        file = self.files[path]
+        if file is None:
+            return f"{path if path.isprintable() else repr(path)}: not a file of a ledger"
         try:
-            with self.store.open_file(path) as file:
-                schema = parquet.read_schema(file)
+            with self.store.open_file(path) as opened:
+                found = parquet.ParquetFile(opened)
+                schema, metadata = found.schema_arrow, found.metadata
         except (StoreError, OSError, pyarrow.ArrowException) as error:
             said = str(error).partition(".")[0]
             return f"{path}: torn or damaged: {said}"
         held = compacted_from(schema) or [path]
         self._stands_for[path] = [each for each in map(parse_path, held) if each is not None]
-        return _schema_problem(path, schema)
+        return _schema_problem(path, schema) or _times_problem(path, file, metadata)
 
     def _overlaps(self) -> list[str]:
         """Files with rows of the same keys and minutes, which would count twice."""
@@ -142,3 +146,11 @@ def _schema_problem(path: str, schema: Any) -> str | None:
     if not schema.equals(SCHEMA):
         return f"{path}: has other columns than version {SCHEMA_VERSION} of the ledger"
     return None
+
+
+def _times_problem(path: str, file: LedgerFile, metadata: Any) -> str | None:
+    """Whether it is another file's copy, as far as the times of its rows tell, which stand at its end."""
+    groups = (metadata.row_group(number).column(_WINDOW_START).statistics for number in range(metadata.num_row_groups))
+    if all(file.start_ms <= each.min and each.max < file.end_ms for each in groups if each and each.has_min_max):
+        return None
+    return f"{path}: has rows of other times than its name says"

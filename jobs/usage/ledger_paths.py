@@ -13,8 +13,10 @@ from zlib import crc32
 
 from jobs.settings.durations import HOUR_MS, MINUTE_MS, format_duration, parse_duration
 
-_LONGEST_PART: Final = 240
+_LONGEST_PART: Final = 249
 _KEPT_OF_LONG_PART: Final = 200
+_NO_VALUE: Final = "__HIVE_DEFAULT_PARTITION__"
+"""What stands in paths for no value at all, as readers have it."""
 
 _PATH = re.compile(
     r"table=(?P<table>[^/]+)/date=(?P<date>\d{4}-\d\d-\d\d)/hour=(?P<hour>\d\d)/"
@@ -115,10 +117,13 @@ def is_span(span_ms: int) -> bool:
 def path_part(table: str) -> str:
     """A table's name as a part of a path: as it is, where it is a name that DynamoDB allows and not very long.
 
-    DynamoDB allows letters, digits, `_`, `-` and `.`, which all are safe; all else is percent-encoded. No file system
-    takes a part of more than 255 bytes, so the end of a very long name is replaced by a hash of it.
+    DynamoDB allows letters, digits, `_`, `-` and `.`, which all are safe but in one name that stands for none; all else
+    is percent-encoded. No file system takes a part of more than 255 bytes, `table=` included, so the end of a very long
+    name is replaced by a hash of it.
     """
     part = quote(table, safe="").replace("~", "%7E")
+    if part == _NO_VALUE:
+        part = part.replace("_", "%5F", 1)
     if len(part) <= _LONGEST_PART:
         return part
     return f"{part[:_KEPT_OF_LONG_PART]}~{sha256(table.encode()).hexdigest()[:32]}"

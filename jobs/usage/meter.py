@@ -16,32 +16,26 @@ order.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
-from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import Final
 
-from jobs.usage.periods import month_problem
-
-Value = str | int | Decimal
+from jobs.usage.parameters import Kind, Parameter, ParameterError, Value, parse_parameter
 
 _COMMENT: Final = re.compile(r"--\s?(?P<text>.*)")
 _FIELD: Final = re.compile(r"(?P<name>meter|version|description|needs|identity|param\s+\w+):\s*(?P<text>.*)")
-_PARAM: Final = re.compile(
-    r"(?P<type>\w+)\s*(?:,\s*(?P<required>required)|=\s*(?P<default>'(?:[^']|'')*'|[^\s']+?))\.\s+(?P<text>.+)",
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
+# Strings, quoted names and comments, in which a dollar sign is one; the parameters, and what would be one by its place.
+_TOKEN: Final = re.compile(
+    r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|\$(?P<name>[A-Za-z_]\w*)|(?P<unnamed>\?|\$[0-9]+)",
     re.DOTALL,
 )
-_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
-# Strings, quoted names and comments, in which a dollar sign is one; and the parameters.
-_TOKEN: Final = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|\$(?P<name>[A-Za-z_]\w*)", re.DOTALL)
-_LARGEST: Final = 2**63 - 1
 
 
 class MeterError(Exception):
-    """A meter, or a value for one of its parameters, that cannot be used; the message names it."""
+    """A meter, or what is given to it, that cannot be used; the message names it."""
 
 
 class MeterFailedError(MeterError):
@@ -53,81 +47,6 @@ class Need(StrEnum):
 
     PRICES = "prices"
     CONSUMED_CAPACITY = "consumed_capacity"
-
-
-class Kind(StrEnum):
-    """What values a parameter takes."""
-
-    TEXT = "text"
-    INTEGER = "integer"
-    DECIMAL = "decimal"
-    DATE = "date"
-    MONTH = "month"
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A parameter of a meter; without a default it has to be given."""
-
-    name: str
-    kind: Kind
-    default: Value | None
-    text: str
-
-    def parse(self, text: str) -> Value:
-        """The value that a text gives.
-
-        Raises:
-            MeterError: It gives none.
-        """
-        value = _PARSERS[self.kind](text)
-        if value is not None:
-            return value
-        message = f"parameter {self.name}: {text!r} is not {_KINDS[self.kind]}"
-        raise MeterError(message)
-
-
-def _integer(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"-?[0-9]{1,19}", text) and abs(int(text)) <= _LARGEST else None
-
-
-def _decimal(text: str) -> Decimal | None:
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        return None
-    exponent = value.as_tuple().exponent
-    fits = isinstance(exponent, int) and exponent >= -6 and abs(value) < 10**6
-    return value if fits else None
-
-
-def _date(text: str) -> str | None:
-    if not re.fullmatch(r"\d{4}-\d\d-\d\d", text):
-        return None
-    try:
-        return date.fromisoformat(text).isoformat()
-    except ValueError:
-        return None
-
-
-def _month(text: str) -> str | None:
-    return None if month_problem(text) else text
-
-
-_PARSERS: Final[Mapping[Kind, Callable[[str], Value | None]]] = {
-    Kind.TEXT: str,
-    Kind.INTEGER: _integer,
-    Kind.DECIMAL: _decimal,
-    Kind.DATE: _date,
-    Kind.MONTH: _month,
-}
-_KINDS: Final = {
-    Kind.TEXT: "a text",
-    Kind.INTEGER: "a whole number",
-    Kind.DECIMAL: "a number with at most 6 decimals",
-    Kind.DATE: "a day, such as 2026-11-01",
-    Kind.MONTH: "a month, such as 2026-11",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +70,18 @@ class Meter:
         """The values of all parameters, from texts.
 
         Raises:
-            MeterError: One is unknown, missing or of the wrong kind.
+            MeterError: One is unknown or missing.
+            ParameterError: One is of the wrong kind.
+        """
+        values = self.values_given(given)
+        return {parameter.name: self._value(parameter, values) for parameter in self.parameters}
+
+    def values_given(self, given: Mapping[str, str]) -> dict[str, Value]:
+        """The values of these parameters alone, from texts.
+
+        Raises:
+            MeterError: One is unknown.
+            ParameterError: One is of the wrong kind.
         """
         declared = {parameter.name: parameter for parameter in self.parameters}
         for name in given:
@@ -160,28 +90,41 @@ class Meter:
                 hint = f"; did you mean {alike[0]}?" if alike else f"; it has {', '.join(declared) or 'none'}"
                 message = f"meter {self.name} has no parameter {name!r}{hint}"
                 raise MeterError(message)
-        values: dict[str, Value] = {}
-        for name, parameter in declared.items():
-            if name in given:
-                values[name] = parameter.parse(given[name])
-            elif parameter.default is not None:
-                values[name] = parameter.default
-            else:
-                message = f"meter {self.name} needs --param {name}=...: {parameter.text}"
-                raise MeterError(message)
-        return values
+        return {name: declared[name].parse(text) for name, text in given.items()}
 
-    def for_athena(self) -> tuple[str, list[str]]:
-        """The query as Athena takes it, with a `?` for each parameter, and whose values they stand for, in order."""
+    def for_athena(self, values: Mapping[str, Value]) -> tuple[str, list[str]]:
+        """The query as Athena takes it, with a `?` for each parameter, and whose values they stand for, in order.
+
+        Athena takes a `?` in a WHERE clause only; decimals, which are to be calculated with, stand in the query.
+
+        Source: Athena User Guide, querying-with-prepared-statements ("Considerations and limitations").
+
+        Args:
+            values: Values of parameters; of decimals those that have no default are needed.
+
+        Raises:
+            MeterError: One is missing.
+        """
+        declared = {parameter.name: parameter for parameter in self.parameters}
         order: list[str] = []
 
         def placed(token: re.Match[str]) -> str:
-            if token["name"] is None:
+            name = token["name"]
+            if name is None:
                 return token[0]
-            order.append(token["name"])
+            if declared[name].kind is Kind.DECIMAL:
+                return f"{self._value(declared[name], values):f}"
+            order.append(name)
             return "?"
 
         return _TOKEN.sub(placed, self.sql), order
+
+    def _value(self, parameter: Parameter, values: Mapping[str, Value]) -> Value:
+        value = values.get(parameter.name, parameter.default)
+        if value is None:
+            message = f"meter {self.name} needs --param {parameter.name}=...: {parameter.text}"
+            raise MeterError(message)
+        return value
 
 
 def parse_meter(text: str, origin: str) -> Meter:
@@ -203,10 +146,10 @@ def parse_meter(text: str, origin: str) -> Meter:
             sql=text,
             needs=tuple(_need(each) for each in _listed(fields.pop("needs", ""))),
             identity=tuple(_listed(fields.pop("identity", ""))),
-            parameters=tuple(_parameter(name.split()[1], declared) for name, declared in fields.items()),
+            parameters=tuple(parse_parameter(name.split()[1], declared) for name, declared in fields.items()),
         )
         _require_declared(meter)
-    except MeterError as error:
+    except (MeterError, ParameterError) as error:
         message = f"{origin}: {error}"
         raise MeterError(message) from None
     return meter
@@ -227,24 +170,13 @@ def _header(text: str) -> dict[str, str]:
     return fields
 
 
-def _parameter(name: str, declared: str) -> Parameter:
-    found = _PARAM.fullmatch(declared)
-    if found is None or found["type"] not in tuple(Kind):
-        kinds = ", ".join(Kind)
-        message = f"param {name}: {declared!r} is not `TYPE, required. Text` or `TYPE = DEFAULT. Text`; types: {kinds}"
-        raise MeterError(message)
-    parameter = Parameter(name, Kind(found["type"]), None, found["text"])
-    if found["required"]:
-        return parameter
-    default = found["default"]
-    if default.startswith("'"):
-        default = default[1:-1].replace("''", "'")
-    return Parameter(name, parameter.kind, parameter.parse(default), parameter.text)
-
-
 def _require_declared(meter: Meter) -> None:
-    _, used = meter.for_athena()
+    used = [token["name"] for token in _TOKEN.finditer(meter.sql) if token["name"]]
     declared = [parameter.name for parameter in meter.parameters]
+    unnamed = next((token["unnamed"] for token in _TOKEN.finditer(meter.sql) if token["unnamed"]), None)
+    if unnamed is not None:
+        message = f"{unnamed} stands in the query; parameters stand there by name, such as $month"
+        raise MeterError(message)
     for name in used:
         if name not in declared:
             message = f"${name} stands in the query, and no line `-- param {name}:` declares it"

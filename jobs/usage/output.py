@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from io import StringIO
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +15,13 @@ import pyarrow
 from pyarrow import parquet
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 _MOST_ROWS: Final = 1_000
+_MOST_CHARACTERS: Final = 120
+_CUT: Final = "…"
 _WIDE: Final = 10_000
+_LAST_MS: Final = 253_402_300_799_999  # of the year 9999
 _TIME: Final = "%Y-%m-%d %H:%M:%S"
 
 
@@ -58,13 +63,16 @@ def _print_table(result: pyarrow.Table) -> None:
     for field in result.schema:
         is_number = pyarrow.types.is_integer(field.type) or pyarrow.types.is_decimal(field.type)
         table.add_column(field.name, justify="right" if is_number else "left", overflow="fold")
-    for row in result.slice(0, _MOST_ROWS).to_pylist():
-        table.add_row(*(_shown(name, value) for name, value in row.items()))
+    rows = [[_shown(name, value) for name, value in row.items()] for row in result.slice(0, _MOST_ROWS).to_pylist()]
+    for row in rows:
+        table.add_row(*map(Text, row))
     console.print(table)
     if result.num_rows > _MOST_ROWS:
         console.print(f"... and {result.num_rows - _MOST_ROWS:,} more rows; --format csv has all of them")
     elif not result.num_rows:
         console.print("no rows")
+    if any(shown.endswith(_CUT) for row in rows for shown in row):
+        console.print(f"{_CUT} stands for the rest of a long value; --format csv has all of it")
 
 
 def _shown(name: str, value: Any) -> str:
@@ -73,10 +81,11 @@ def _shown(name: str, value: Any) -> str:
         return "-"
     if isinstance(value, Decimal):
         return f"{value.normalize():f}" if value else "0"
-    if _is_time(name):
+    if _is_time(name) and type(value) is int and 0 <= value <= _LAST_MS:
         return datetime.fromtimestamp(value / 1000, UTC).strftime(_TIME)
     text = f"{value:,}" if type(value) is int else str(value)
-    return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in text).replace("[", "\\[")
+    shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    return shown if len(shown) <= _MOST_CHARACTERS else shown[: _MOST_CHARACTERS - 1] + _CUT
 
 
 def as_stored(name: str, text: str) -> str:
@@ -104,10 +113,17 @@ def _csv(result: pyarrow.Table) -> str:
 
 def _json(result: pyarrow.Table) -> str:
     """A line for each row; exact decimals are strings, since numbers of JSON are not exact."""
-    lines = (json.dumps(row, ensure_ascii=False, default=_plain) for row in result.to_pylist())
+    lines = (json.dumps(_without_nan(row), ensure_ascii=False, default=_plain) for row in result.to_pylist())
     return "".join(f"{line}\n" for line in lines)
+
+
+def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with null for what is no number, which JSON has no word for."""
+    return {name: None if isinstance(value, float) and not isfinite(value) else value for name, value in row.items()}
 
 
 def _plain(value: Any) -> Any:
     """A value as others read it: a decimal without an exponent, which zeros of many places would have."""
-    return f"{value:f}" if isinstance(value, Decimal) else value
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    return value if isinstance(value, str | int | float) or value is None else str(value)

@@ -11,11 +11,14 @@ from datetime import UTC, datetime
 from io import StringIO
 from typing import Final, NamedTuple
 
+from jobs.settings.durations import DAY_MS, MINUTE_MS
+
 FILE: Final = "closed_periods/periods.csv"
 """Where a ledger keeps them: in a directory of their own, which is a table in Athena."""
 
 HEADER: Final = ("period", "closed_at_ms", "wcu", "writes", "bytes_written")
-_MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+_SETTLED_MS: Final = DAY_MS
+_MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
 
 class PeriodError(Exception):
@@ -23,7 +26,11 @@ class PeriodError(Exception):
 
 
 class ClosedPeriod(NamedTuple):
-    """A period that was closed, when that was, and what it had billed by then, over all tables."""
+    """A period that was closed, and what it bills, over all tables.
+
+    Attributes:
+        closed_at_ms: What becomes known of it from then on is billed later; see `closed_at_ms`.
+    """
 
     period: str
     closed_at_ms: int
@@ -43,6 +50,37 @@ def month_end_ms(month: str) -> int:
     year, number = map(int, month.split("-"))
     year, number = (year + 1, 1) if number == 12 else (year, number + 1)
     return int(datetime(year, number, 1, tzinfo=UTC).timestamp() * 1000)
+
+
+def why_not_over(month: str, now_ms: int, newest_ms: int | None) -> str | None:
+    """Why a month cannot be closed yet, None where it can.
+
+    Args:
+        month: The month.
+        now_ms: The time.
+        newest_ms: Where the newest file of the ledger begins, None where there is none.
+    """
+    end_ms = month_end_ms(month)
+    if now_ms < end_ms:
+        return "is not over yet"
+    if now_ms < end_ms + _SETTLED_MS and (newest_ms is None or newest_ms < end_ms):
+        return "its last rows may be missing yet: close it when the ledger has rows of the next month, or in a day"
+    return None
+
+
+def closed_at_ms(month: str, now_ms: int, newest_ms: int | None) -> int:
+    """From where on corrections of a month that is closed now are billed later.
+
+    A live ledger is behind, by a file's span at least: what is still to come of minutes before now must not change the
+    bill. So it is where the newest file begins, which may not be the last of its span, but no earlier than the month's
+    end.
+
+    Args:
+        month: The month.
+        now_ms: The time.
+        newest_ms: Where the newest file of the ledger begins, None where there is none.
+    """
+    return max(month_end_ms(month), min(newest_ms or 0, now_ms // MINUTE_MS * MINUTE_MS))
 
 
 def month_of(at_ms: int) -> str:

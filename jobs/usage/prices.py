@@ -21,6 +21,7 @@ UNITS: Final = ("wcu", "writes", "bytes_written")
 COLUMNS: Final = ("unit", "above", "up_to", "price", "per", "currency")
 _LARGEST: Final = 10**18 - 1
 _MOST_DECIMALS: Final = 12
+_MOST_DECIMALS_OF_PRICE: Final = 6
 _POWERS_OF_TEN: Final = tuple(10**power for power in range(13))
 
 
@@ -132,11 +133,19 @@ def _tier(row: Mapping[str, str], place: str) -> Tier:
         message = f"{place}: up_to {up_to} is not above {above}"
         raise PriceError(message)
     tier = Tier(unit, 0, above, up_to, _price(row["price"], place), per, currency)
-    exponent = tier.price_of_one.as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -_MOST_DECIMALS:
+    if _decimals(tier.price) > _MOST_DECIMALS_OF_PRICE:
+        price = f"{place}: price {row['price']!r}"
+        message = f"{price} has more than {_MOST_DECIMALS_OF_PRICE} decimals: price more units at once (per)"
+        raise PriceError(message)
+    if _decimals(tier.price_of_one) > _MOST_DECIMALS:
         message = f"{place}: the price of one unit has more than {_MOST_DECIMALS} decimals"
         raise PriceError(message)
     return tier
+
+
+def _decimals(number: Decimal) -> int:
+    exponent = number.normalize().as_tuple().exponent
+    return -exponent if isinstance(exponent, int) else 0
 
 
 def _count(text: str, name: str, place: str) -> int:

@@ -96,21 +96,23 @@ def close(month: str, ledger: str | None, config_file: Path | None) -> None:
     Example:
       headroom usage close 2026-11 --ledger s3://my-bucket/ledger
     """  # noqa: D301 - click looks for the character that the escape stands for
-    from jobs.usage.periods import ClosedPeriod, month_end_ms, month_problem
+    from jobs.usage.periods import ClosedPeriod, closed_at_ms, month_problem, why_not_over
     from jobs.usage.query import MeterSession
     from jobs.usage.store import StoreError
 
     if problem := month_problem(month):
         refuse([f"{month}: {problem}"])
     now_ms = int(datetime.now(UTC).timestamp() * 1000)
-    if now_ms < month_end_ms(month):
-        refuse([f"{month}: is not over yet"])
     opened = open_ledger(ledger, config_file)
     if month in {period.period for period in opened.closed_periods}:
         refuse([f"{month}: is closed already"])
-    totals = MeterSession(opened).total(month)
+    newest_ms = max((file.start_ms for file in opened.files.values() if file), default=None)
+    if problem := why_not_over(month, now_ms, newest_ms):
+        refuse([f"{month}: {problem}"])
+    closed = ClosedPeriod(month, closed_at_ms(month, now_ms, newest_ms), 0, 0, 0)
+    totals = MeterSession(opened, closing=closed).total(month)
     try:
-        opened.close_period(ClosedPeriod(month, now_ms, *totals))
+        opened.close_period(closed._replace(wcu=totals[0], writes=totals[1], bytes_written=totals[2]))
     except StoreError as error:
         refuse([str(error)], EXIT_FAILED)
     wcu, writes, bytes_written = totals

@@ -1,7 +1,9 @@
 """The metrics of a running job as Flink's own REST API tells them, which a reporter sees too."""
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from urllib.request import urlopen
@@ -11,6 +13,21 @@ from pyflink.util.java_utils import get_j_env_configuration
 from connectors.published_metrics import PUBLISHED
 from jobs.runtime import Environment
 from jobs.up.services import free_port
+
+_OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+
+
+def documented(heading: str) -> set[str]:
+    """The names in the tables below a heading of the operations guide."""
+    section = re.split(r"^#+ ", _OPERATIONS.partition(f"\n### {heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    names = set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
+    assert names, heading
+    return names
+
+
+def names_of(found: dict[str, float]) -> set[str]:
+    """The last part of each name, which is what CloudWatch calls it."""
+    return {name.rpartition(".")[2] for name in found}
 
 
 def with_rest(environment: Environment) -> str:

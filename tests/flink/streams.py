@@ -64,8 +64,22 @@ def changed_settings(**sections: dict[str, Any]) -> Settings:
 
 
 def stream() -> list[bytes]:
-    """The records of the stream."""
-    return list(records(PROFILE))
+    """The records of the stream, among them changes of keys that begin as a text in another order of bytes would."""
+    content = list(records(PROFILE))
+    place = next(
+        number for number, record in enumerate(content) if number > len(content) // 2 and b'"sessions"' in record[:250]
+    )
+    at_ms = json.loads(content[place])["dynamodb"]["ApproximateCreationDateTime"]
+    content[place:place] = [_heavy_insert(f"{mark}tenant-000001", at_ms) for mark in ("\ufeff", "\ufffe")]
+    return content
+
+
+def _heavy_insert(partition_key: str, at: int) -> bytes:
+    """A single write that takes a session's key over its limit."""
+    item = {"id": {"S": partition_key}, "body": {"S": "x" * 250_000}}
+    change = {"ApproximateCreationDateTime": at, "Keys": {"id": item["id"]}, "NewImage": item}
+    fields = {"eventID": f"heavy {partition_key}", "eventName": "INSERT", "tableName": "sessions", "dynamodb": change}
+    return json.dumps({"awsRegion": "eu-west-1", **fields}, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def write(path: Path, content: Sequence[bytes], *, form: str = "lines") -> Path:

@@ -17,7 +17,7 @@ from jobs.metric_names import ACTION_DELAY, CAPACITY, LAG, RULES, SPOT_DECIDED, 
 from jobs.runtime import Recovery, RunningJob, local_environment
 from jobs.settings import Settings
 from jobs.spot import live as spot
-from tests.flink.job_metrics import published, with_rest
+from tests.flink.job_metrics import documented, names_of, published, with_rest
 from tests.flink.test_live import (  # noqa: F401 - two are fixtures
     kinesis,
     lines_of,
@@ -32,16 +32,7 @@ from tests.oracle import judge
 
 pytestmark = pytest.mark.flink
 
-OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
 WARNED = "i-0123456789abcdef0"
-
-
-def documented(heading: str) -> set[str]:
-    """The names in the tables below a heading of the operations guide."""
-    section = re.split(r"^#+ ", OPERATIONS.partition(f"\n### {heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
-    names = set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
-    assert names, heading
-    return names
 
 
 @contextmanager
@@ -57,11 +48,6 @@ def running(job: Any, settings: Settings, directory: Path) -> Iterator[str]:
         yield address
     finally:
         run.cancel()
-
-
-def names_of(found: dict[str, float]) -> set[str]:
-    """The last part of each name, which is what CloudWatch calls it."""
-    return {name.rpartition(".")[2] for name in found}
 
 
 def test_a_running_capacity_job_has_every_metric_that_is_documented(

@@ -17,12 +17,14 @@ import pytest
 
 from connectors.dynamodb.fast_path import peek_time_ms
 from jobs.execution import ExecutionMode
-from jobs.runtime import Recovery, RunningJob, local_environment, newest_checkpoint
+from jobs.metric_names import LAG, LEDGER, OUTBOX, USAGE
+from jobs.runtime import Environment, Recovery, RunningJob, local_environment, newest_checkpoint
 from jobs.settings import Settings
 from jobs.usage.live import JOB_NAME, define, missing_settings
 from jobs.usage.store import LedgerStore
 from tests import usage_oracle
 from tests.aws_server import aws_server
+from tests.flink.job_metrics import documented, names_of, published, with_rest
 from tests.flink.streams import settings, stream, told
 from tests.kinesis_server import serve
 
@@ -126,10 +128,17 @@ def expected(kinesis: Any, given: Settings) -> usage_oracle.Judged:
 
 
 @contextmanager
-def running(given: Settings, directory: Path, *, leave_savepoint: bool = False) -> Iterator[RunningJob]:
+def running(
+    given: Settings,
+    directory: Path,
+    *,
+    leave_savepoint: bool = False,
+    prepare: Callable[[Environment], None] = lambda _: None,
+) -> Iterator[RunningJob]:
     """A job, from its state where there is any; at the end it is thrown away, or leaves a savepoint."""
     recovery = Recovery(directory / "state", interval_ms=300, restore_from=newest_checkpoint(directory / "state"))
     environment = local_environment(parallelism=2, execution_mode=ExecutionMode.THREAD, recovery=recovery)
+    prepare(environment)
     define(environment, given, directory / "out")
     job = RunningJob(environment, JOB_NAME)
     try:
@@ -180,7 +189,9 @@ def test_after_kills_and_a_savepoint_the_ledger_is_what_the_oracle_says(kinesis:
     assert {"shard", "sequence_number"} == set(told(tmp_path / "out", "malformed.jsonl")[0]["position"])
 
 
-def test_a_ledger_in_s3_is_the_same(kinesis: Any, aws: str, tmp_path: Path) -> None:
+def test_a_ledger_in_s3_is_the_same_and_every_documented_metric_is_there(
+    kinesis: Any, aws: str, tmp_path: Path
+) -> None:
     s3 = boto3.client("s3", endpoint_url=aws)
     s3.create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     given = settings_for(kinesis, 'ledger = "s3://bucket/a/ledger"\nfile_span = "5m"\n' + at(aws))
@@ -188,8 +199,21 @@ def test_a_ledger_in_s3_is_the_same(kinesis: Any, aws: str, tmp_path: Path) -> N
     put(kinesis, given, records)
     put_everywhere(kinesis, given, closing(records))
     wanted = expected(kinesis, given)
-    with running(given, tmp_path) as job:
+    addresses: list[str] = []
+    with running(given, tmp_path, prepare=lambda environment: addresses.append(with_rest(environment))) as job:
         wait_until(lambda: rows_told(tmp_path) >= len(wanted.rows), "all rows", job)
+        rows = len(wanted.rows)
+        wait_until(lambda: published(addresses[0])["ledger_rows"] == rows, f"{rows} ledger_rows", job)
+        metrics = published(addresses[0])
+    assert documented("The usage job") == set(LEDGER)
+    assert names_of(metrics) == {*USAGE, LAG, *documented("Sources and queues")} - set(OUTBOX)
+    sums = [sum(each) for each in zip(*wanted.rows.values(), strict=True)]
+    assert [metrics[name] for name in ("wcu", "writes", "bytes_written")] == sums
+    assert metrics["correction_rows"] == sum(group[5] is not None for group in wanted.rows)
+    assert metrics["events"] == metrics["changes"] + metrics["malformed"] + metrics["ignored"]
+    assert metrics["ledger_files"] == len(told(tmp_path / "out", "files.jsonl"))
+    # Those of minutes that are not over are still to come.
+    assert all(0 < metrics[name] <= wanted.counts[name] for name in ("duplicates", "conflicts"))
     store = LedgerStore("s3://bucket/a/ledger", "eu-west-1", aws)
     for path in store.paths():
         (tmp_path / "copy" / path).parent.mkdir(parents=True, exist_ok=True)

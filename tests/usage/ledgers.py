@@ -14,8 +14,8 @@ SPAN_MS = 15 * 60_000
 
 
 def at(text: str) -> int:
-    """Milliseconds of a time in UTC, such as 2026-11-20 10:04."""
-    return int(datetime.strptime(text, "%Y-%m-%d %H:%M").replace(tzinfo=UTC).timestamp() * 1000)
+    """Milliseconds of a time in UTC, such as 2026-11-20 10:04, seconds with it or not."""
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
 
 
 def row(when: str = "2026-11-20 10:04", key: str = "tenant-1", wcu: int = 5, **fields: Any) -> LedgerRow:

@@ -18,7 +18,14 @@ from jobs.usage.ledger import Ledger, LedgerError, is_compacted
 from jobs.usage.ledger_file import write_rows
 from jobs.usage.ledger_paths import LedgerFile, bucket_of, file_of, parse_path, path_part
 from jobs.usage.ledger_rows import SCHEMA
-from jobs.usage.periods import ClosedPeriod, PeriodError, read_periods, write_periods
+from jobs.usage.periods import (
+    ClosedPeriod,
+    PeriodError,
+    closed_at_ms,
+    read_periods,
+    why_not_over,
+    write_periods,
+)
 from jobs.usage.query import MeterSession
 from jobs.usage.shipped import shipped_meters
 from jobs.usage.store import LedgerStore
@@ -57,7 +64,7 @@ def test_any_table_name_makes_a_path_that_stays_in_the_ledger_and_is_known_again
     assert file.start_ms <= at_ms < file.end_ms
 
 
-@pytest.mark.parametrize("name", ["a-b_c.D9", "x" * 240])
+@pytest.mark.parametrize("name", ["a-b_c.D9", "x" * 249, "NULL", "007"])
 def test_names_that_dynamodb_allows_stand_as_they_are(name: str) -> None:
     assert path_part(name) == name
 
@@ -65,6 +72,23 @@ def test_names_that_dynamodb_allows_stand_as_they_are(name: str) -> None:
 def test_different_tables_have_different_paths_though_their_names_are_very_long() -> None:
     assert path_part("x" * 255) != path_part("x" * 254 + "y")
     assert len(path_part("ü" * 255)) < 250
+
+
+NAMES = ["__HIVE_DEFAULT_PARTITION__", "NULL", "null", "007", "2026-11-20", "..", "a b/c'%=é~", "x" * 249]
+
+
+@pytest.mark.parametrize("place", ["ledger", "table=x/date=2020-01-01/ledger", "l[e]d*g'er?"])
+def test_a_reader_of_paths_gets_the_tables_names_back_wherever_the_ledger_is(place: str, tmp_path: Path) -> None:
+    (tmp_path / "ledger").mkdir()
+    ledger = make_ledger(tmp_path / place, [(name, row()) for name in NAMES])
+    lines = MeterSession(ledger).run(
+        shipped_meters()["monthly_write_cost"], shipped_meters()["monthly_write_cost"].values({"month": "2026-11"})
+    )
+    assert sorted(lines.column("table").to_pylist()) == sorted(NAMES)
+    read = ledger.dataset().to_table(columns=["table", "date", "hour"]).to_pylist()
+    assert {(each["table"], each["date"], each["hour"]) for each in read} == {
+        (name, "2026-11-20", "10") for name in NAMES
+    }
 
 
 @given(st.text(max_size=50), st.integers(1, 64))
@@ -159,10 +183,26 @@ def another_layout(directory: Path) -> Path:
     return copy
 
 
+def moved(directory: Path) -> Path:
+    path = next(directory.rglob("*.parquet"))
+    later = path.parent.with_name("hour=11") / path.name.replace("10", "11", 1)
+    later.parent.mkdir()
+    later.write_bytes(path.read_bytes())
+    return later
+
+
+def unprintable(directory: Path) -> Path:
+    path = directory / "two\nlines\x1b[31m"
+    path.write_bytes(b"")
+    return path
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
         (foreign, "not a file of a ledger"),
+        (moved, "has rows of other times than its name says"),
+        (unprintable, r"two\nlines\x1b[31m': not a file of a ledger"),
         (torn, "torn or damaged"),
         (empty, "torn or damaged"),
         (older, "of version 0 of the ledger; this reads 1"),
@@ -177,7 +217,8 @@ def test_a_file_that_cannot_be_believed_is_named(damage: Callable[[Path], Path],
         Ledger(str(tmp_path / "ledger"))
     [problem] = told.value.problems
     assert said in problem
-    assert path.name in problem or damage is another_layout
+    assert problem.isprintable()
+    assert path.name in problem or damage in (another_layout, unprintable)
 
 
 def test_a_missing_ledger_is_told_and_an_empty_one_is_a_ledger(tmp_path: Path) -> None:
@@ -332,7 +373,7 @@ def test_what_becomes_known_after_a_period_was_closed_is_billed_in_the_next_and_
 def test_a_replay_keeps_closed_periods_and_corrects_them_in_the_month_of_closing_once(tmp_path: Path) -> None:
     old = [("t", row("2026-11-20 10:04", wcu=5)), ("t", row("2026-11-20 10:04", key="gone", wcu=3))]
     earlier = make_ledger(tmp_path / "earlier", [*old, ("t", row("2026-12-09 10:00", wcu=1))])
-    close(earlier, "2026-11", "2026-12-03 04:05")
+    close(earlier, "2026-11", "2026-12-03 04:05:33")
     fresh = [
         ("t", row("2026-11-20 10:04", wcu=9)),
         ("t", row("2026-11-21 10:04", key="new", wcu=4)),
@@ -353,6 +394,39 @@ def test_a_replay_keeps_closed_periods_and_corrects_them_in_the_month_of_closing
     assert {
         group: sums for group, sums in attributed(read_ledger(tmp_path / "once")).items() if any(sums)
     } == attributed(read_ledger(tmp_path / "fresh"))
+
+
+@pytest.mark.parametrize(
+    ("newest", "now", "closed_at"),
+    [
+        ("2026-12-09 10:15", "2026-12-09 10:44:33", "2026-12-09 10:15"),
+        ("2026-12-01 00:00", "2026-12-01 00:20", "2026-12-01 00:00"),
+        ("2026-11-30 23:45", "2026-12-02 00:00", "2026-12-01 00:00"),
+        ("2027-03-01 00:00", "2026-12-09 10:44:33", "2026-12-09 10:44"),
+        ("2026-11-30 23:45", "2026-12-01 23:59", "its last rows may be missing yet"),
+        (None, "2026-12-01 00:20", "its last rows may be missing yet"),
+        ("2026-11-30 23:45", "2026-11-30 23:59", "is not over yet"),
+    ],
+)
+def test_a_month_is_closed_as_far_as_the_ledger_is(newest: str | None, now: str, closed_at: str) -> None:
+    newest_ms = None if newest is None else at(newest)
+    problem = why_not_over("2026-11", at(now), newest_ms)
+    if problem is None:
+        assert closed_at_ms("2026-11", at(now), newest_ms) == at(closed_at)
+    else:
+        assert problem.startswith(closed_at)
+
+
+def test_what_a_live_ledger_still_writes_when_a_month_is_closed_leaves_its_bill_alone(tmp_path: Path) -> None:
+    span = [("t", row("2026-12-09 10:17", wcu=2, corrects=at("2026-11-30 23:59")))]
+    ledger = make_ledger(tmp_path, [("t", row("2026-11-20 10:04", wcu=5)), *span])
+    newest_ms = max(file.start_ms for file in ledger.files.values() if file)
+    closed = ClosedPeriod("2026-11", closed_at_ms("2026-11", at("2026-12-09 10:33"), newest_ms), 0, 0, 0)
+    assert MeterSession(ledger, closing=closed).total("2026-11")[0] == 5
+    ledger.close_period(closed)
+    behind = [("t", row("2026-12-09 10:29", key="other bucket", wcu=7, corrects=at("2026-11-30 23:59")))]
+    make_ledger(tmp_path, [*behind, ("t", row("2026-12-09 10:31", wcu=1, corrects=at("2026-11-30 23:58")))])
+    assert billed(tmp_path) == {"2026-10": 0, "2026-11": 5, "2026-12": 2 + 7 + 1}
 
 
 def test_closed_periods_are_read_as_they_were_written() -> None:

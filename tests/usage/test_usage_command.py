@@ -68,6 +68,89 @@ def test_amounts_are_written_without_an_exponent(ledger: str, tmp_path: Path) ->
     assert amounts == {"0.000000000000"}
 
 
+KEYS = ["\\[/foo]", "[bold]x[/bold]", "\\", "a\x1b[31mred", "two\nlines", "\u2028", "x" * 2048]
+
+
+def test_a_table_shows_each_key_in_one_line_and_nothing_that_steers_the_terminal(tmp_path: Path) -> None:
+    make_ledger(tmp_path, [("t", row(key=key, wcu=9 - number)) for number, key in enumerate(KEYS)])
+    told = headroom("run", "top_keys", "--ledger", str(tmp_path), *DAYS_GIVEN).output
+    shown = [line.split()[1] for line in told.splitlines()[1:8]]
+    assert shown == [*KEYS[:3], "a\\x1b[31mred", "two\\nlines", "\\u2028", "x" * 119 + "…"]
+    assert told.endswith("… stands for the rest of a long value; --format csv has all of it\n")
+
+
+OWN = "-- meter: own\n-- version: 1\n-- description: x\n-- identity: partition_key\n"
+
+
+def test_a_result_of_any_types_is_printed_in_each_format(ledger: str, tmp_path: Path) -> None:
+    meter = tmp_path / "own.sql"
+    values = {
+        "DATE '2026-11-01'": "2026-11-01",
+        "TIMESTAMP '2026-11-01 10:00:00'": "2026-11-01 10:00:00",
+        "[1.5, NULL]": ["1.5", None],
+        "{'a': 0.000000::DECIMAL(12, 6)}": {"a": "0.000000"},
+        "'nan'::DOUBLE": None,
+        "1.5 AS x_ms": "1.5",
+        "'soon' AS y_ms": "soon",
+        "9999999999999999 AS z_ms": 9_999_999_999_999_999,
+    }
+    meter.write_text(f"{OWN}SELECT {', '.join(values)}\n")
+    run = ["run", str(meter), "--ledger", ledger]
+    assert list(json.loads(headroom(*run, "--format", "json").output).values()) == list(values.values())
+    for output_format in ("table", "csv"):
+        done = headroom(*run, "--format", output_format)
+        assert (done.exit_code, "2026-11-01 10:00:00" in done.output, "soon" in done.output) == (0, True, True)
+    done = headroom(*run, "--format", "parquet", "--out", str(tmp_path / "result.parquet"))
+    assert done.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("COPY (SELECT 1) TO '{out}'", "is not a query"),
+        ("ATTACH '{out}' AS x", "is not a query"),
+        ("CREATE TABLE x AS SELECT 1", "is not a query"),
+        ("DROP VIEW usage", "is not a query"),
+        ("INSTALL httpfs", "is not a query"),
+        ("SELECT 1; COPY (SELECT 1) TO '{out}'", "is more than one query"),
+        ("SELECT 1 AS a; SELECT 2 AS a", "is more than one query"),
+        ("", "has no query"),
+        (";", "has no query"),
+        ("SELECT wcu AS a, writes AS a FROM usage", "two columns are called 'a'"),
+        ("SELECT ? AS a", "? stands in the query"),
+        ("SELECT $1 AS a", "$1 stands in the query"),
+    ],
+)
+def test_a_meter_that_is_not_one_query_is_refused_and_does_nothing(
+    ledger: str, tmp_path: Path, query: str, said: str
+) -> None:
+    meter = tmp_path / "own.sql"
+    meter.write_text(OWN + query.format(out=tmp_path / "out"))
+    done = headroom("run", str(meter), "--ledger", ledger)
+    assert (done.exit_code, said in done.stderr, "own" in done.stderr) == (2, True, True), done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "read_csv('/etc/passwd')",
+        "read_text('{here}')",
+        "read_parquet('s3://elsewhere/x.parquet')",
+        "'{here}'",
+        "glob('/*')",
+        "values",  # a variable of ours
+    ],
+)
+def test_a_meter_reads_nothing_but_the_ledger(ledger: str, tmp_path: Path, source: str) -> None:
+    meter = tmp_path / "own.sql"
+    meter.write_text(OWN + "FROM " + source.format(here=meter))
+    done = headroom("run", str(meter), "--ledger", ledger)
+    assert done.exit_code in (1, 2)
+    assert "headroom: meter own: " in done.stderr
+    assert "version" not in done.output
+
+
 @pytest.mark.parametrize(
     ("query", "exit_code"),
     [
@@ -81,7 +164,7 @@ def test_a_mistake_in_a_meter_is_told_apart_from_a_failure(
     ledger: str, tmp_path: Path, query: str, exit_code: int
 ) -> None:
     meter = tmp_path / "own.sql"
-    meter.write_text(f"-- meter: own\n-- version: 1\n-- description: x\n-- identity: partition_key\n{query}\n")
+    meter.write_text(f"{OWN}{query}\n")
     done = headroom("run", str(meter), "--ledger", ledger)
     assert done.exit_code == exit_code
     assert "headroom: meter own: " in done.output
@@ -107,6 +190,19 @@ def test_an_invoice_line_is_explained_by_the_rows_under_it(ledger: str, tmp_path
     assert explained.output.endswith("2 rows: wcu 57, writes 57, bytes_written 5,700; lower bounds: wcu, writes\n")
 
 
+def test_a_line_over_some_days_is_explained_by_the_rows_of_these_days(ledger: str, tmp_path: Path) -> None:
+    make_ledger(Path(ledger, "ledger"), [("conversations", row("2026-11-21 10:00", key="tenant-1", wcu=1_000))])
+    explain = ["explain", "top_keys", "--ledger", ledger, "--row", "partition_key=tenant-1"]
+    days = ["--param", "first_date=2026-11-20", "--param", "last_date=2026-11-20"]
+    assert "3 rows: wcu 1,057, " in headroom(*explain).output
+    assert "2 rows: wcu 57, " in headroom(*explain, *days).output
+    as_csv = headroom(*explain, *days, "--format", "csv")
+    assert [line.split(",")[13] for line in as_csv.stdout.splitlines()] == ["wcu", "50", "7"]
+    assert as_csv.stderr.startswith("2 rows: wcu 57, ")
+    headroom(*explain, *days, "--format", "parquet", "--out", str(tmp_path / "rows.parquet"))
+    assert sum(pyarrow.parquet.read_table(tmp_path / "rows.parquet").column("wcu").to_pylist()) == 57
+
+
 def test_a_meter_of_ones_own_runs_from_its_file(ledger: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.sql"
     path.write_text("-- meter: mine\n-- version: 3\n-- description: All.\nSELECT SUM(wcu) AS wcu FROM usage\n")
@@ -126,6 +222,17 @@ def test_a_gap_beyond_the_threshold_ends_with_a_status_of_its_own(ledger: str, t
     assert headroom(*run, "--param", "alarm_ratio=0.2").exit_code == 0
 
 
+def test_a_file_from_a_spreadsheet_may_begin_with_a_byte_order_mark(ledger: str, tmp_path: Path) -> None:
+    (tmp_path / "prices.csv").write_text(PRICES, encoding="utf-8-sig")
+    run = headroom("run", "invoice_lines", "--ledger", ledger, *MONTH, "--prices", str(tmp_path / "prices.csv"))
+    assert run.exit_code == 0
+
+
+def test_that_a_ledger_is_empty_is_told(tmp_path: Path) -> None:
+    done = headroom("run", "top_keys", "--ledger", str(tmp_path), *DAYS_GIVEN)
+    assert (done.exit_code, done.stderr) == (0, f"headroom: {tmp_path}: has no file of a ledger in it\n")
+
+
 def test_mistakes_are_told_and_end_with_two(ledger: str) -> None:
     for arguments, said in [
         (["run", "top_kyes", "--ledger", ledger], "did you mean top_keys?"),
@@ -139,6 +246,9 @@ def test_mistakes_are_told_and_end_with_two(ledger: str) -> None:
         (["ddl", "--location", "here"], "not s3://"),
         (["ddl", "--location", "s3://x", "--first-date", "tomorrow"], "not a day"),
         (["explain", "top_keys", "--ledger", ledger, "--row", "wcu=1"], "told apart by"),
+        (["explain", "top_keys", "--ledger", ledger, "--row", "table=t", "--param", "most=3"], "not by most"),
+        (["explain", "top_keys", "--ledger", ledger, "--row", "table=t", "--param", "first_date=1"], "not a day"),
+        (["explain", "top_keys", "--ledger", ledger, "--row", "table=t", "--param", "month=1"], "no parameter"),
     ]:
         refused = headroom(*arguments)
         assert (refused.exit_code, said in refused.stderr) == (2, True), (arguments, refused.output, refused.stderr)
@@ -165,7 +275,7 @@ def test_compact_says_what_it_did(ledger: str) -> None:
 def test_show_prints_what_athena_runs() -> None:
     told = headroom("show", "top_keys", *DAYS_GIVEN).output
     assert "BETWEEN ? AND ?" in told
-    assert told.endswith("-- parameter 3: first_date = 2026-11-01\n-- parameter 4: most = 20\n")
+    assert told.endswith("-- parameter 3: first_date = '2026-11-01'\n-- parameter 4: most = 20\n")
 
 
 def test_ddl_prints_all_statements(tmp_path: Path) -> None:
