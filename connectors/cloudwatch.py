@@ -13,6 +13,25 @@ class CloudWatchError(Exception):
     """CloudWatch does not tell; the message says why."""
 
 
+def connect(region: str | None) -> Any:
+    """A client.
+
+    Args:
+        region: Where the tables are; None leaves it to the environment.
+
+    Raises:
+        CloudWatchError: No Region is set.
+    """
+    import boto3
+    from botocore.exceptions import NoRegionError
+
+    try:
+        return boto3.client("cloudwatch", region_name=region)
+    except NoRegionError as error:
+        message = "CloudWatch: no AWS Region is set: give usage.region, or the variable AWS_REGION"
+        raise CloudWatchError(message) from error
+
+
 def fetch_consumed(
     cloudwatch: Any, tables: Sequence[str], first_date: str, last_date: str
 ) -> list[tuple[str, str, Decimal]]:

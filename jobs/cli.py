@@ -50,6 +50,9 @@ def cli() -> None:
     \b
     Exit status: 0 done, 1 failed, 2 a mistake in the command, a setting or a path, 130 interrupted.
     """  # noqa: D301 - click looks for the character that the escape stands for
+    # boto3 alone of AWS's clients does not go by AWS_REGION.
+    if region := os.environ.get("AWS_REGION"):
+        os.environ.setdefault("AWS_DEFAULT_REGION", region)
 
 
 for command in (

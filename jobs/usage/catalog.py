@@ -20,12 +20,13 @@ def list_meters() -> None:
     for meter in shipped_meters().values():
         click.echo(f"{meter.name} (version {meter.version})")
         click.echo(f"  {meter.description}")
-        for need in meter.needs:
-            click.echo(f"  needs {need}")
+        required = [f"--param {each.name}=..." for each in meter.parameters if each.default is None]
+        needed = [need.option for need in meter.needs]
+        click.echo("  " + " ".join(["headroom usage run", meter.name, *required, *needed]))
         for parameter in meter.parameters:
             default = "required" if parameter.default is None else f"default {parameter.default or 'none'}"
             click.echo(f"    --param {parameter.name}=<{parameter.kind}>  {parameter.text} ({default})")
-        click.echo()
+        click.echo(f"  explained by {', '.join(meter.identity)}\n")
 
 
 @click.command()

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from jobs.options import EXIT_FAILED, config_option, refuse
+from jobs.options import EXIT_FAILED, config_option, open_settings, refuse
 from jobs.usage.arguments import (
     chosen_meter,
     ledger_option,
@@ -21,6 +21,9 @@ from jobs.usage.arguments import (
 from jobs.usage.catalog import list_meters, show
 from jobs.usage.upkeep import close, compact, ddl
 
+if TYPE_CHECKING:
+    from jobs.settings import Settings
+
 EXIT_ALARM: Final = 3
 
 _format_option = click.option(
@@ -32,7 +35,10 @@ _format_option = click.option(
     help="How the result is printed.",
 )
 _out_option = click.option(
-    "--out", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write it to a file."
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write it to a file: CSV unless --format says otherwise.",
 )
 
 
@@ -57,7 +63,7 @@ for command in (list_meters, show, compact, close, ddl):
     help="CSV with table,date,wcu as CloudWatch counted them, for the reconciliation.",
 )
 @click.option(
-    "--cloudwatch", is_flag=True, help="Ask CloudWatch for that, for the tables and the days of the reconciliation."
+    "--cloudwatch", is_flag=True, help="Ask CloudWatch for that, for the tables of the ledger and of the settings."
 )
 @_format_option
 @_out_option
@@ -88,7 +94,7 @@ def run(
     chosen = chosen_meter(meter)
     values = told(lambda: chosen.values(pairs_of(params, "--param")))
     opened = open_ledger(ledger, config_file)
-    figures = _consumed(consumed, cloudwatch, opened, values)
+    figures = _consumed(consumed, opened, values, open_settings(config_file) if cloudwatch else None)
     from jobs.usage.query import MeterSession
 
     session = MeterSession(opened, open_prices(prices), figures)
@@ -163,21 +169,21 @@ def _print(result: Any, output_format: str, out: Path | None) -> None:
         refuse([f"{out}: {error.strerror or error}"], EXIT_FAILED)
 
 
-def _consumed(path: Path | None, cloudwatch: bool, ledger: Any, values: Mapping[str, Any]) -> Any:
-    from connectors.cloudwatch import CloudWatchError, fetch_consumed
+def _consumed(path: Path | None, ledger: Any, values: Mapping[str, Any], cloudwatch: "Settings | None") -> Any:
+    """What CloudWatch counted: as a file says, or where there are settings to ask with, as it says itself."""
+    from connectors.cloudwatch import CloudWatchError, connect, fetch_consumed
     from jobs.usage.consumed import ConsumedCapacity, read_consumed
 
     if path is not None:
         return told(lambda: read_consumed(text_of(path), str(path)))
-    if not cloudwatch:
+    if cloudwatch is None:
         return None
     if not {"first_date", "last_date"} <= set(values):
         refuse(["--cloudwatch is for meters with the parameters first_date and last_date"])
-    import boto3
-
-    tables = sorted({file.table for file in ledger.files.values()})
-    client = boto3.client("cloudwatch")
+    # A table whose stream is off is in the settings alone.
+    tables = sorted({*(file.table for file in ledger.files.values()), *cloudwatch.tables})
     try:
+        client = connect(cloudwatch.usage.region)
         figures = fetch_consumed(client, tables, values["first_date"], values["last_date"])
     except CloudWatchError as error:
         refuse([str(error)], EXIT_FAILED)

@@ -68,7 +68,7 @@ class LedgerFile(NamedTuple):
 
     def overlaps(self, other: "LedgerFile") -> bool:
         """Whether there can be rows that belong to both."""
-        same_hour = self.partition == other.partition
+        same_hour = self.table == other.table and self.start_ms // HOUR_MS == other.start_ms // HOUR_MS
         same_time = self.start_ms < other.end_ms and other.start_ms < self.end_ms
         return same_hour and same_time and (self.buckets != other.buckets or self.bucket == other.bucket)
 

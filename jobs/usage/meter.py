@@ -48,6 +48,11 @@ class Need(StrEnum):
     PRICES = "prices"
     CONSUMED_CAPACITY = "consumed_capacity"
 
+    @property
+    def option(self) -> str:
+        """How it is given on the command line."""
+        return {Need.PRICES: "--prices FILE", Need.CONSUMED_CAPACITY: "--consumed FILE|--cloudwatch"}[self]
+
 
 @dataclass(frozen=True, slots=True)
 class Meter:

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -13,12 +14,15 @@ from typing import Any, Final
 
 import pyarrow
 from pyarrow import parquet
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 _MOST_ROWS: Final = 1_000
 _MOST_CHARACTERS: Final = 120
+_FEWER_CHARACTERS: Final = 40
+_GAP: Final = 2
 _CUT: Final = "…"
 _WIDE: Final = 10_000
 _LAST_MS: Final = 253_402_300_799_999  # of the year 9999
@@ -38,7 +42,8 @@ def print_result(result: pyarrow.Table, output_format: Format, out: Path | None)
     """Print a result, or write it to a file; Parquet only goes to a file."""
     match output_format:
         case Format.TABLE if out is None:
-            _print_table(result)
+            # In a pipe no terminal's width has to be kept to.
+            print_table(result, Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE))
             return
         case Format.TABLE | Format.CSV:
             content = _csv(result).encode()
@@ -56,17 +61,17 @@ def print_result(result: pyarrow.Table, output_format: Format, out: Path | None)
         hidden.rename(out)
 
 
-def _print_table(result: pyarrow.Table) -> None:
-    # In a pipe no terminal's width has to be kept to.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for field in result.schema:
-        is_number = pyarrow.types.is_integer(field.type) or pyarrow.types.is_decimal(field.type)
-        table.add_column(field.name, justify="right" if is_number else "left", overflow="fold")
-    rows = [[_shown(name, value) for name, value in row.items()] for row in result.slice(0, _MOST_ROWS).to_pylist()]
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console.print(table)
+def print_table(result: pyarrow.Table, console: Console) -> None:
+    """Print a result for people: a line for each row, or where these do not fit, a line for each value."""
+    names, values = result.schema.names, result.slice(0, _MOST_ROWS).to_pylist()
+    for most_characters in (_MOST_CHARACTERS, _FEWER_CHARACTERS):
+        rows = [[_shown(name, value, most_characters) for name, value in row.items()] for row in values]
+        if _width(names, rows) <= console.width:
+            console.print(_table(result.schema, rows))
+            break
+    else:
+        rows = [[_shown(name, value, _MOST_CHARACTERS) for name, value in row.items()] for row in values]
+        _print_values(names, rows, console)
     if result.num_rows > _MOST_ROWS:
         console.print(f"... and {result.num_rows - _MOST_ROWS:,} more rows; --format csv has all of them")
     elif not result.num_rows:
@@ -75,7 +80,29 @@ def _print_table(result: pyarrow.Table) -> None:
         console.print(f"{_CUT} stands for the rest of a long value; --format csv has all of it")
 
 
-def _shown(name: str, value: Any) -> str:
+def _table(schema: pyarrow.Schema, rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(box=None, padding=(0, _GAP, 0, 0))
+    for field in schema:
+        is_number = pyarrow.types.is_integer(field.type) or pyarrow.types.is_decimal(field.type)
+        table.add_column(field.name, justify="right" if is_number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _width(names: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(cell_len, column)) + _GAP for column in zip(names, *rows, strict=True))
+
+
+def _print_values(names: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> None:
+    width = max(map(len, names))
+    for number, row in enumerate(rows, 1):
+        console.print(f"row {number:,}", markup=False)
+        for name, shown in zip(names, row, strict=True):
+            console.print(f"  {name:<{width}}  {shown}", markup=False, soft_wrap=True)
+
+
+def _shown(name: str, value: Any, most_characters: int) -> str:
     """A value on a terminal: times as people read them, and nothing that could steer it."""
     if value is None:
         return "-"
@@ -85,7 +112,7 @@ def _shown(name: str, value: Any) -> str:
         return datetime.fromtimestamp(value / 1000, UTC).strftime(_TIME)
     text = f"{value:,}" if type(value) is int else str(value)
     shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-    return shown if len(shown) <= _MOST_CHARACTERS else shown[: _MOST_CHARACTERS - 1] + _CUT
+    return shown if len(shown) <= most_characters else shown[: most_characters - 1] + _CUT
 
 
 def as_stored(name: str, text: str) -> str:

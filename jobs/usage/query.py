@@ -69,8 +69,7 @@ class MeterSession:
         """
         for need in meter.needs:
             if not self._given[need]:
-                option = {Need.PRICES: "--prices FILE", Need.CONSUMED_CAPACITY: "--consumed FILE, or --cloudwatch"}
-                message = f"meter {meter.name} needs {option[need]}"
+                message = f"meter {meter.name} needs {need.option}"
                 raise MeterError(message)
         return self._query(meter.name, meter.sql, values)
 

@@ -158,6 +158,7 @@ def test_reconciliation_shows_the_gap_its_likely_cause_and_an_alarm(session: Met
         each.wcu for table, each in in_november() if table == "sessions" and used_ms(each) >= at("2026-11-30 00:00")
     )
     assert (day["gap_wcu"], day["ledger_wcu"], day["alarm"]) == (10_000 - counted, counted, True)
+    assert day["gap_ratio"] == round(Decimal(10_000 - counted) / 10_000, 6)
     assert "twice the ledger or more" in day["likely_cause"]
     assert "nothing in the ledger" in lines["elsewhere", "2026-11-05"]["likely_cause"]
     unknown = next(each for each in lines.values() if each["cloudwatch_wcu"] is None)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 
 import boto3
@@ -12,11 +13,13 @@ import pyarrow.parquet
 import pytest
 from click.testing import CliRunner, Result
 from moto.server import ThreadedMotoServer
+from rich.console import Console
 
 from jobs.cli import cli
 from jobs.usage.ledger import Ledger
 from jobs.usage.ledger_file import write_rows
 from jobs.usage.ledger_paths import file_of
+from jobs.usage.output import print_table
 from jobs.usage.store import LedgerStore, StoreError
 from tests.usage.ledgers import at, make_ledger, row
 from tests.usage.test_meters import DAYS, PRICES
@@ -39,6 +42,8 @@ def headroom(*arguments: str) -> Result:
 def test_list_explains_each_meter_and_its_parameters() -> None:
     told = headroom("list").output
     assert "invoice_lines (version 1)\n  A line for each partition key" in told
+    assert "  headroom usage run invoice_lines --param month=... --prices FILE\n" in told
+    assert "  explained by table, partition_key, partition_key_type, billed_month\n" in told
     assert "--param price_per_million=<decimal>  Price of a million write capacity units. (default 0.625)" in told
 
 
@@ -77,6 +82,16 @@ def test_a_table_shows_each_key_in_one_line_and_nothing_that_steers_the_terminal
     shown = [line.split()[1] for line in told.splitlines()[1:8]]
     assert shown == [*KEYS[:3], "a\\x1b[31mred", "two\\nlines", "\\u2028", "x" * 119 + "…"]
     assert told.endswith("… stands for the rest of a long value; --format csv has all of it\n")
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"), [(60, ["key    wcu", "k    1,000"]), (8, ["row 1", "  key  k", "  wcu  1,000"])]
+)
+def test_rows_that_do_not_fit_the_terminal_are_shown_value_by_value(width: int, lines: list[str]) -> None:
+    console = Console(file=StringIO(), width=width)
+    print_table(pyarrow.table({"key": ["k"], "wcu": [1_000]}), console)
+    assert isinstance(console.file, StringIO)
+    assert [line.rstrip() for line in console.file.getvalue().splitlines()] == lines
 
 
 OWN = "-- meter: own\n-- version: 1\n-- description: x\n-- identity: partition_key\n"
@@ -332,23 +347,35 @@ def test_a_bucket_that_is_not_there_is_told(s3_ledger: str) -> None:
         LedgerStore("s3://")
 
 
-def test_cloudwatch_is_asked_for_the_tables_of_the_ledger_by_day(s3_ledger: str, ledger: str) -> None:
+def test_cloudwatch_is_asked_by_day_for_the_tables_of_the_ledger_and_of_the_settings(
+    s3_ledger: str, ledger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cloudwatch = boto3.client("cloudwatch")
-    for hour, wcu in ((1, 1_000.0), (23, 900.0)):
+    for table, hour, wcu in (("conversations", 1, 1_000.0), ("conversations", 23, 900.0), ("silent", 5, 7.0)):
         cloudwatch.put_metric_data(
             Namespace="AWS/DynamoDB",
             MetricData=[
                 {
                     "MetricName": "ConsumedWriteCapacityUnits",
-                    "Dimensions": [{"Name": "TableName", "Value": "conversations"}],
+                    "Dimensions": [{"Name": "TableName", "Value": table}],
                     "Timestamp": datetime(2026, 11, 20, hour, tzinfo=UTC),
                     "Value": wcu,
                 }
             ],
         )
-    run = headroom("run", "reconciliation", "--ledger", ledger, *DAYS_GIVEN, "--cloudwatch", "--format", "csv")
+    arguments = ["run", "reconciliation", "--ledger", ledger, *DAYS_GIVEN, "--cloudwatch", "--format", "csv"]
+    run = headroom(*arguments)
     assert run.output.splitlines()[1].startswith("conversations,2026-11-20,1900.000,1807")
     assert run.exit_code == 0
+    (tmp_path / "headroom.toml").write_text('[tables.silent]\npartition_key = "pk"\n')
+    run = headroom(*arguments, "--config", str(tmp_path / "headroom.toml"))
+    assert 'silent,2026-11-20,7.000,0,7.000,1.000000,True,"nothing in the ledger' in run.output
+    assert run.exit_code == 3
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    refused = headroom(*arguments)
+    assert (refused.exit_code, "give usage.region, or the variable AWS_REGION" in refused.stderr) == (1, True)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    assert headroom(*arguments).exit_code == 0
 
 
 def test_listing_meters_loads_neither_flink_nor_duckdb() -> None:

@@ -1,5 +1,5 @@
 -- meter: reconciliation
--- version: 1
+-- version: 2
 -- description: The ledger beside CloudWatch's ConsumedWriteCapacityUnits, for each table and day, with the gap and what it
 --   is likely to be.
 -- needs: consumed_capacity
@@ -13,7 +13,8 @@ SELECT
     cloudwatch.wcu AS cloudwatch_wcu,
     COALESCE(counted.wcu, 0) AS ledger_wcu,
     cloudwatch.wcu - COALESCE(counted.wcu, 0) AS gap_wcu,
-    CAST((cloudwatch.wcu - COALESCE(counted.wcu, 0)) / NULLIF(cloudwatch.wcu, 0) AS DECIMAL(18, 6)) AS gap_ratio,
+    -- Athena gives a quotient as many decimals as the longer of both has.
+    CAST((cloudwatch.wcu - COALESCE(counted.wcu, 0)) * 1.000000 / NULLIF(cloudwatch.wcu, 0) AS DECIMAL(18, 6)) AS gap_ratio,
     CASE
         WHEN cloudwatch.wcu IS NULL THEN false
         WHEN cloudwatch.wcu = 0 THEN COALESCE(counted.wcu, 0) > 0
