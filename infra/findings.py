@@ -29,7 +29,7 @@ _GROUPS: Final = "autoscaling:.*:autoScalingGroup:\\*:autoScalingGroupName\\/\\*
 
 STANDING: Final = (
     Standing("/Changes", "AwsSolutions-KDS3", "One key for all, with its own policy and rotation, is what is wanted."),
-    Standing("/Rules", "AwsSolutions-KDS3", "One key for all, with its own policy and rotation, is what is wanted."),
+    Standing("/Rules/Stream", "AwsSolutions-KDS3", "Its key says who may write there, which AWS's own key cannot."),
     Standing("/Events", "AwsSolutions-KDS3", "One key for all, with its own policy and rotation, is what is wanted."),
     Standing(
         "/EventsUndelivered",
