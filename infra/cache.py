@@ -8,6 +8,7 @@ from aws_cdk import aws_elasticache as elasticache
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from infra.default_group import close_default_group
 from infra.deployment import Deployment
 from infra.parts import allow, retention, role
 
@@ -111,6 +112,7 @@ def cache_network(scope: Construct, deployment: Deployment, key: cdk.aws_kms.IKe
         ],
         restrict_default_security_group=False,
     )
+    close_default_group(scope, network, deployment, key)
     log_group = logs.LogGroup(
         scope, "NetworkLogs", encryption_key=key, retention=retention(deployment.log_retention_days)
     )
@@ -135,6 +137,7 @@ def cache_network(scope: Construct, deployment: Deployment, key: cdk.aws_kms.IKe
 
 
 def private_subnets(deployment: Deployment) -> ec2.SubnetSelection:
+    """Where the actuator is put."""
     if deployment.network:
         return ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS)
     return ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
