@@ -8,7 +8,7 @@ from constructs import Construct
 from infra.cache import CACHE_PORT, Cache, cache_network, network_interfaces, private_subnets
 from infra.dashboard import add_capacity, dashboard
 from infra.deployment import Capability, Deployment, package
-from infra.flink_application import FlinkApplication, read_stream
+from infra.flink_application import FlinkApplication, alarm_on_malformed, read_stream
 from infra.parts import (
     alarm,
     alarm_on_dead_letters,
@@ -23,6 +23,7 @@ from infra.parts import (
 from infra.rules_stream import RulesStream
 from infra.shared import SharedStack
 
+
 class CapacityStack(cdk.Stack):
     """From the stream of changes to leases in the cache."""
 
@@ -31,9 +32,7 @@ class CapacityStack(cdk.Stack):
         key, action = shared.key, shared.alarm_action
         assert shared.changes is not None  # noqa: S101 - the shared stack has it where a capability reads changes
         actions = queue_pair(self, "Actions", key, fifo=True)
-        control = RulesStream(
-            self, "Rules", deployment_name=deployment.name, writers=deployment.rule_writer_role_arns
-        )
+        control = RulesStream(self, "Rules", deployment_name=deployment.name, writers=deployment.rule_writer_role_arns)
         rules = control.stream
         tables = [
             f"arn:{cdk.Aws.PARTITION}:dynamodb:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}:table/{table}"
@@ -99,6 +98,9 @@ class CapacityStack(cdk.Stack):
         alarm(self, "ChangesLag", lag, above=60_000, periods=3, what="Changes are read late.", action=action)
         errors = self.actuator.metric_errors(period=cdk.Duration.minutes(1))
         alarm(self, "SuspendFailing", errors, above=0, periods=3, what="The actuator fails.", action=action)
+        refused = self.job.growth("rules_refused")
+        alarm(self, "RulesRefused", refused, above=0, what="Rules with mistakes were sent.", action=action)
+        alarm_on_malformed(self, self.job, action)
         for table in deployment.tables:
             # The largest writes are those that are missing then; nothing else tells of them.
             missing = cloudwatch.Metric(

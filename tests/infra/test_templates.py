@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pytest
@@ -12,24 +13,27 @@ import pytest
 from connectors.published_metrics import SOURCE_COUNTERS
 from infra.deployment import Deployment, DeploymentError, PackageMissingError, package, read_deployment
 from infra.ledger_table import COLUMNS, PARTITIONS
-from infra.templates import ACCOUNT, Template, read_templates
+from infra.templates import ACCOUNT, REGION, Template, read_templates
 from jobs.metric_names import (
     ACTION_DELAY,
     CAPACITY,
     LAG,
     OUTBOX,
+    OUTBOX_WAITING,
     RULES,
     SOURCE_LAG,
     SPOT_ACTUATORS,
     SPOT_DECIDED,
     SPOT_READ,
     SUSPEND,
+    USAGE,
 )
 from jobs.settings.load import load_settings
 from jobs.settings.properties import LONGEST_KEY, LONGEST_VALUE, MOST_ENTRIES, MOST_GROUPS, from_groups
 from jobs.usage.athena import ledger_ddl
 from jobs.usage.ledger_rows import SCHEMA
 from tests.infra.conftest import ROOT, Synthesized, run_infra
+from tests.infra.iam import is_allowed
 
 STACKS = ("shared", "capacity", "usage", "spot")
 
@@ -125,6 +129,28 @@ def test_every_function_logs_into_a_group_of_the_template(templates: Synthesized
     groups = set(templates[stack].of_type("AWS::Logs::LogGroup"))
     for name, properties in templates[stack].of_type("AWS::Lambda::Function").items():
         assert properties["LoggingConfig"]["LogGroup"] in groups, name
+
+
+def test_the_default_security_group_of_a_network_made_here_lets_nothing_through(templates: Synthesized) -> None:
+    capacity = templates["capacity"]
+    calls = [json.loads(each["Create"]) for each in capacity.of_type("Custom::AWS").values()]
+    (network,) = capacity.of_type("AWS::EC2::VPC")
+    revoked = {call["action"]: call["parameters"] for call in calls}
+    assert set(revoked) == {"revokeSecurityGroupIngress", "revokeSecurityGroupEgress"}
+    for parameters in revoked.values():
+        assert parameters["GroupId"] == f"{network}.DefaultSecurityGroup"
+        assert [each["IpProtocol"] for each in parameters["IpPermissions"]] == ["-1"]
+    statements = [
+        statement
+        for policy in capacity.policies()
+        if policy.kind == "identity" and policy.owner.startswith("DefaultGroup")
+        for statement in policy.statements
+    ]
+    own = f"arn:aws:ec2:{REGION}:{ACCOUNT}:security-group/{network}.DefaultSecurityGroup"
+    other = f"arn:aws:ec2:{REGION}:{ACCOUNT}:security-group/sg-0123456789abcdef0"
+    assert is_allowed(statements, "ec2:RevokeSecurityGroupIngress", own)
+    for action, group in (("RevokeSecurityGroupIngress", other), ("AuthorizeSecurityGroupIngress", own)):
+        assert not is_allowed(statements, f"ec2:{action}", group)
 
 
 def test_what_runs_on_a_schedule_is_not_made_up_for(templates: Synthesized) -> None:
@@ -226,6 +252,7 @@ OWN = {
         - {"bytes"},
         "Headroom": set(SUSPEND),
     },
+    "usage": {"AWS/KinesisAnalytics": {*USAGE, LAG, SOURCE_LAG, *SOURCE_COUNTERS} - {"bytes"}},
     "spot": {
         "AWS/KinesisAnalytics": {*SPOT_READ, *SPOT_DECIDED, ACTION_DELAY, LAG, SOURCE_LAG, *OUTBOX, *SOURCE_COUNTERS}
         - {"bytes"},
@@ -245,6 +272,14 @@ AMAZONS = {
 }
 
 
+FOUND = re.compile(
+    r"(?P<formula>DIFF\(SUM|MAX|SUM)\(SEARCH\('"
+    r"(?:Namespace=\"(?P<jobs>AWS/KinesisAnalytics)\" Application=\"headroom-\w+\"|\{(?P<lambdas>Headroom),service\}) "
+    r"MetricName=\"(?P<name>\w+)\"', '(?:Average|Maximum|Sum)', 60\)\)+"
+)
+GAUGES = {ACTION_DELAY, LAG, SOURCE_LAG, OUTBOX_WAITING}
+
+
 def shown_by(template: Template) -> set[tuple[str, str]]:
     """Namespace and name of each metric in the widgets of a template's dashboard."""
     (dashboard,) = template.of_type("AWS::CloudWatch::Dashboard").values()
@@ -254,14 +289,32 @@ def shown_by(template: Template) -> set[tuple[str, str]]:
             if isinstance(metric[0], str):
                 found.add((metric[0], metric[1]))
             else:
-                expression = metric[0]["expression"]
-                searched = re.fullmatch(
-                    r"(?:SUM|MAX)\(SEARCH\('\{([\w/]+)(?:,service)?\} (?:Application=\"[\w-]+\" )?"
-                    r"MetricName=\"(\w+)\"', '(?:Sum|Maximum)', 60\)\)",
-                    expression,
-                )
-                assert searched, expression
-                found.add((searched[1], searched[2]))
+                searched = FOUND.fullmatch(metric[0]["expression"])
+                assert searched, metric[0]["expression"]
+                found.add((searched["jobs"] or searched["lambdas"], searched["name"]))
+                if searched["jobs"]:
+                    # A job's counters count from its start.
+                    assert searched["formula"] == ("MAX" if searched["name"] in GAUGES else "DIFF(SUM")
+    return found
+
+
+QUERIED = re.compile(
+    r"SELECT (?:AVG|MAX)\(\"(\w+)\"\) FROM \"(AWS/KinesisAnalytics)\" WHERE Application = 'headroom-\w+'"
+)
+
+
+def watched_by(alarm: dict[str, Any]) -> set[tuple[str, str]]:
+    """Namespace and name of each metric that an alarm is about."""
+    if "MetricName" in alarm:
+        return {(alarm["Namespace"], alarm["MetricName"])}
+    found = set()
+    for each in alarm["Metrics"]:
+        if metric := each.get("MetricStat", {}).get("Metric"):
+            found.add((metric["Namespace"], metric["MetricName"]))
+        elif each["Expression"].startswith("SELECT"):
+            queried = QUERIED.fullmatch(each["Expression"])
+            assert queried, each["Expression"]
+            found.add((queried[2], queried[1]))
     return found
 
 
@@ -280,7 +333,35 @@ def test_every_alarm_is_about_a_metric_that_is_published(templates: Synthesized,
     ours = {(space, name) for space, names in OWN[capability].items() for name in names}
     amazons = {(space, name) for space, names in AMAZONS.items() for name in names}
     for name, alarm in templates[capability].of_type("AWS::CloudWatch::Alarm").items():
-        assert (alarm["Namespace"], alarm["MetricName"]) in ours | amazons, name
+        assert watched_by(alarm), name
+        assert watched_by(alarm) <= ours | amazons, name
+
+
+@pytest.mark.parametrize("capability", sorted(OWN))
+def test_an_alarm_on_a_counter_rings_when_it_grows_and_not_until_the_next_restart(
+    templates: Synthesized, capability: str
+) -> None:
+    ours = OWN[capability]["AWS/KinesisAnalytics"] - GAUGES
+    counters = {("AWS/KinesisAnalytics", name) for name in {*ours, "numberOfFailedCheckpoints"}}
+    alarms = templates[capability].of_type("AWS::CloudWatch::Alarm").values()
+    on_counters = [each for each in alarms if watched_by(each) & counters]
+    assert on_counters
+    for alarm in on_counters:
+        expressions = {each["Id"]: each["Expression"] for each in alarm.get("Metrics", []) if "Expression" in each}
+        grown = [each for each in expressions.values() if each.startswith("DIFF(FILL(")]
+        assert grown, alarm["AlarmDescription"]
+
+
+def test_what_goes_wrong_in_each_job_rings(templates: Synthesized) -> None:
+    rings = {
+        "capacity": {"rules_refused", "malformed", "retention_gaps"},
+        "usage": {"ledger_files", "malformed", "retention_gaps", SOURCE_LAG},
+        "spot": {"retention_gaps"},
+    }
+    for capability, names in rings.items():
+        alarms = templates[capability].of_type("AWS::CloudWatch::Alarm").values()
+        watched = {name for alarm in alarms for _, name in watched_by(alarm)}
+        assert names <= watched, capability
 
 
 def test_the_cache_has_a_user_that_writes_leases_and_one_that_reads_them(templates: Synthesized) -> None:

@@ -22,6 +22,7 @@ from jobs.package.handlers import judged
 from jobs.package.lock import LockError, closure, parse_lock
 from jobs.package.reach import reached_from
 from jobs.package.run import CheckError
+from jobs.package.sbom import Component
 from jobs.package.targets import TARGETS, Platform
 from jobs.package.wheels import WheelError, kept_wheels
 
@@ -197,6 +198,19 @@ def test_the_bill_of_materials_lists_each_distribution_with_its_hash(built: dict
     references = [each["bom-ref"] for each in bill["components"]]
     assert bill["dependencies"][0]["dependsOn"] == references
     assert len(set(references)) == len(references)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "licenses"),
+    [
+        ("License-Expression: MIT\nLicense: other\n\n", [{"expression": "MIT"}]),
+        ("License: Apache-2.0\n\n", [{"license": {"name": "Apache-2.0"}}]),
+        ("License: Copyright\n        all of it\n\n", []),
+        ("Name: x\n\nLicense: in the text\n", []),
+    ],
+)
+def test_a_licence_is_told_as_the_distribution_tells_it(metadata: str, licenses: list[Any]) -> None:
+    assert Component("x", "1", "0" * 64, metadata).licenses() == licenses
 
 
 # What cannot be built
