@@ -127,6 +127,8 @@ def cache_network(scope: Construct, deployment: Deployment, key: cdk.aws_kms.IKe
                 [f"arn:{cdk.Aws.PARTITION}:logs:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}:log-group:*"],
             ),
         ],
+        # Source: https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-iam-role.html
+        ArnLike={"aws:SourceArn": f"arn:{cdk.Aws.PARTITION}:ec2:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}:vpc-flow-log/*"},
     )
     network.add_flow_log(
         "Flows",

@@ -14,7 +14,7 @@ from aws_cdk import aws_s3_assets as assets
 from constructs import Construct
 
 from infra.deployment import Capability, Deployment, package
-from infra.parts import alarm, allow, depend_on_policy, retention, role, use_key
+from infra.parts import alarm, alarm_on_silence, allow, depend_on_policy, retention, role, use_key
 from jobs.settings.load import load_settings
 from jobs.settings.properties import to_groups
 
@@ -141,18 +141,7 @@ class FlinkApplication(Construct):
         ):
             alarm(self, name, metric, above=above, periods=periods, what=what, action=action)
         running = self.metric("runningTime", "Maximum")
-        silent = cloudwatch.Alarm(
-            self,
-            "JobSilent",
-            metric=running,
-            threshold=0,
-            evaluation_periods=5,
-            comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_OR_EQUAL_TO_THRESHOLD,
-            treat_missing_data=cloudwatch.TreatMissingData.BREACHING,
-            alarm_description="The job does not run. What to do: docs/operations.md, JobSilent",
-        )
-        silent.add_alarm_action(action)
-        silent.add_ok_action(action)
+        alarm_on_silence(self, "JobSilent", running, periods=5, what="The job does not run.", action=action)
 
 
 def alarm_on_malformed(scope: Construct, job: FlinkApplication, action: cloudwatch.IAlarmAction) -> None:

@@ -215,11 +215,39 @@ def alarm(
         evaluation_periods=periods,
         comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
         treat_missing_data=missing,
-        alarm_description=f"{what} What to do: docs/operations.md, {name}",
+        alarm_description=_description(what, name),
     )
     made.add_alarm_action(action)
     made.add_ok_action(action)
     return made
+
+
+def alarm_on_silence(
+    scope: Construct,
+    name: str,
+    metric: cloudwatch.IMetric,
+    *,
+    what: str,
+    action: cloudwatch.IAlarmAction,
+    periods: int = 1,
+) -> None:
+    """An alarm where nothing happens, or nothing is told any more."""
+    made = cloudwatch.Alarm(
+        scope,
+        name,
+        metric=metric,
+        threshold=0,
+        evaluation_periods=periods,
+        comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_OR_EQUAL_TO_THRESHOLD,
+        treat_missing_data=cloudwatch.TreatMissingData.BREACHING,
+        alarm_description=_description(what, name),
+    )
+    made.add_alarm_action(action)
+    made.add_ok_action(action)
+
+
+def _description(what: str, name: str) -> str:
+    return f"{what} What to do: docs/operations.md, {name}"
 
 
 def alarm_on_dead_letters(scope: Construct, name: str, pair: QueuePair, action: cloudwatch.IAlarmAction) -> None:

@@ -88,8 +88,20 @@ def test_linters_find_nothing(out: Path) -> None:
 def test_every_finding_that_stands_has_a_reason(out: Path) -> None:
     for path in out.glob("*.template.json"):
         for name, resource in json.loads(path.read_text())["Resources"].items():
-            for rule in resource.get("Metadata", {}).get("cdk_nag", {}).get("rules_to_suppress", []):
-                assert len(rule["reason"]) > 30, name
+            metadata = resource.get("Metadata", {})
+            reasons = [each["reason"] for each in metadata.get("cdk_nag", {}).get("rules_to_suppress", [])]
+            reasons += [each["comment"] for each in metadata.get("checkov", {}).get("skip", [])]
+            assert all(len(reason) > 30 for reason in reasons), name
+
+
+def test_no_reason_is_given_for_a_finding_that_is_none(templates: Synthesized) -> None:
+    told = {
+        skipped["id"]
+        for template in templates.values()
+        for resource in template.resources.values()
+        for skipped in resource.get("Metadata", {}).get("checkov", {}).get("skip", [])
+    }
+    assert told == {"CKV_AWS_18", "CKV_AWS_111", "CKV_AWS_115", "CKV_AWS_116", "CKV_AWS_117"}
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -159,6 +171,14 @@ def test_what_runs_on_a_schedule_is_not_made_up_for(templates: Synthesized) -> N
     assert sorted(ages.values()) == [300, 600]
     assert {each["MaximumRetryAttempts"] for each in configured} == {0}
     assert len(templates["spot"].of_type("AWS::Scheduler::Schedule")) == len(ages)
+
+
+def test_a_function_that_is_not_called_on_its_schedule_any_more_tells_of_it(templates: Synthesized) -> None:
+    alarms = templates["spot"].of_type("AWS::CloudWatch::Alarm").values()
+    silent = [each for each in alarms if each.get("MetricName") == "Invocations"]
+    assert {each["Period"] for each in silent} == {15 * 60, 30 * 60}
+    assert {each["TreatMissingData"] for each in silent} == {"breaching"}
+    assert {each["ComparisonOperator"] for each in silent} == {"LessThanOrEqualToThreshold"}
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -267,7 +287,7 @@ AMAZONS = {
         *("lastCheckpointDuration", "containerCPUUtilization", "containerMemoryUtilization", "heapMemoryUtilization"),
     },
     "AWS/SQS": {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
-    "AWS/Lambda": {"Errors", "Throttles", "Duration"},
+    "AWS/Lambda": {"Errors", "Throttles", "Duration", "Invocations"},
     "AWS/DynamoDB": {"FailedToReplicateRecordCount"},
 }
 
