@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +265,21 @@ def test_every_alarm_tells_somebody_and_says_where_what_to_do_is_written(templat
             section = alarm["AlarmDescription"].rpartition("docs/operations.md, ")[2].partition("-")[0]
             assert f"**{section}**" in operations, section
     assert alarms > 30
+
+
+def test_the_cost_estimate_adds_up_and_counts_the_alarms_that_there_are(templates: Synthesized) -> None:
+    cost = (
+        (ROOT / "docs" / "operations.md").read_text(encoding="utf-8").partition("\n## Cost\n")[2].partition("\n## ")[0]
+    )
+    estimates = [each.partition("| **in all** |") for each in cost.split("| What | Arithmetic | USD |")[1:]]
+    assert len(estimates) == 2
+    for (rows, _, total), capability in zip(estimates, ("capacity", "spot"), strict=True):
+        amounts = re.findall(r"\| ([0-9.]+) \|$", rows, re.MULTILINE)
+        (in_all,) = re.findall(r"\*\*([0-9.]+)\*\*", total.partition("\n")[0])
+        assert sum(map(Decimal, amounts)) == Decimal(in_all)
+        assert f"{len(templates[capability].of_type('AWS::CloudWatch::Alarm'))} " in re.findall(
+            r"([0-9]+ )(?:alarms )?x 0\.10 \+ ", rows
+        )
 
 
 OWN = {
