@@ -67,6 +67,7 @@ class FlinkApplication(Construct):
             retention=retention(deployment.log_retention_days),
             removal_policy=cdk.RemovalPolicy.RETAIN,
         )
+        cdk.CfnOutput(cdk.Stack.of(self), "JobLogGroup", value=log_group.log_group_name)
         log_stream = logs.LogStream(self, "LogStream", log_group=log_group, log_stream_name="flink")
         self.role = role(
             self,

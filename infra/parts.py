@@ -113,6 +113,7 @@ def queue_pair(
         retention_period=cdk.Duration.days(4),
         dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=MOST_RECEIVES),
     )
+    cdk.CfnOutput(scope, f"{name}DeadLettersUrl", value=dead_letters.queue_url)
     return QueuePair(queue, dead_letters)
 
 
@@ -279,6 +280,7 @@ def function(
         retention=retention(retention_days),
         removal_policy=cdk.RemovalPolicy.RETAIN,
     )
+    cdk.CfnOutput(scope, f"{name}LogGroup", value=log_group.log_group_name)
     own_logs = allow(["logs:CreateLogStream", "logs:PutLogEvents"], [log_group.log_group_arn])
     own_role = role(scope, name, "lambda.amazonaws.com", [*statements, own_logs])
     made = lambda_.Function(

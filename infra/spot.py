@@ -160,6 +160,7 @@ class SpotStack(cdk.Stack):
             enforce_ssl=True,
             retention_period=cdk.Duration.days(14),
         )
+        cdk.CfnOutput(self, "EventsUndeliveredUrl", value=undelivered.queue_url)
         name_those_who_put_aside(undelivered, [])
         rule_arns = f"arn:{cdk.Aws.PARTITION}:events:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}:rule/{self.stack_name}-*"
         undelivered.add_to_resource_policy(

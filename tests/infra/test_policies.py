@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from infra.templates import ACCOUNT, REGION, Template, read_templates
-from tests.infra.conftest import Synthesized
+from tests.infra.conftest import RULE_WRITER, Synthesized
 from tests.infra.iam import is_allowed, is_denied, listed, names
 
 INSTANCE = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/i-0123456789abcdef0"
@@ -372,15 +372,14 @@ def can_write_rules(template: Template, principal: str, own: list[dict[str, Any]
     return put and (by_key or by_own)
 
 
-WRITER = "arn:aws:iam::123456789012:role/headroom-rules"
 ANYTHING = [{"Effect": "Allow", "Action": "*", "Resource": "*"}]
 PUTS_RECORDS = [{"Effect": "Allow", "Action": "kinesis:*", "Resource": "*"}]
 
 
 def test_only_the_named_role_writes_rules_whatever_others_may_do_elsewhere(templates: Synthesized) -> None:
     capacity = templates["capacity"]
-    assert can_write_rules(capacity, WRITER, PUTS_RECORDS)
-    assert not can_write_rules(capacity, WRITER, [])
+    assert can_write_rules(capacity, RULE_WRITER, PUTS_RECORDS)
+    assert not can_write_rules(capacity, RULE_WRITER, [])
     for name in ("administrator", "headroom-rules-2", "aws-reserved/sso/AWSReservedSSO_Admin_0"):
         stranger = f"arn:aws:iam::{ACCOUNT}:role/{name}"
         assert not can_write_rules(capacity, stranger, ANYTHING), name
@@ -390,7 +389,7 @@ def test_only_the_named_role_writes_rules_whatever_others_may_do_elsewhere(templ
 
 def test_where_no_writer_is_named_nobody_writes_rules(synthesized: Path) -> None:
     (capacity,) = [each for each in read_templates(synthesized / "capacity") if each.stack == "headroom-capacity"]
-    assert not can_write_rules(capacity, WRITER, ANYTHING)
+    assert not can_write_rules(capacity, RULE_WRITER, ANYTHING)
 
 
 def test_the_key_of_the_rules_stays_in_the_hands_of_the_account_and_lets_the_job_read(templates: Synthesized) -> None:

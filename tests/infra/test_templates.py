@@ -282,6 +282,17 @@ def test_the_cost_estimate_adds_up_and_counts_the_alarms_that_there_are(template
         )
 
 
+@pytest.mark.parametrize("capability", ["capacity", "usage", "spot"])
+def test_whoever_is_called_finds_each_log_and_each_queue_of_what_went_wrong_by_name(out: Path, capability: str) -> None:
+    document = json.loads((out / f"headroom-{capability}.template.json").read_text(encoding="utf-8"))
+    told = {json.dumps(each["Value"]) for each in document["Outputs"].values()}
+    for name, resource in document["Resources"].items():
+        kind = resource["Type"]
+        is_log = kind == "AWS::Logs::LogGroup" and not name.startswith(("NetworkLogs", "DefaultGroupLogs"))
+        if is_log or (kind == "AWS::SQS::Queue" and ("DeadLetters" in name or "Undelivered" in name)):
+            assert json.dumps({"Ref": name}) in told, name
+
+
 OWN = {
     "capacity": {
         "AWS/KinesisAnalytics": {*CAPACITY, *RULES, ACTION_DELAY, LAG, SOURCE_LAG, *OUTBOX, *SOURCE_COUNTERS}
