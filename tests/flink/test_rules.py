@@ -80,7 +80,7 @@ def test_rules_change_while_a_job_runs_and_those_with_mistakes_change_nothing(tm
     seen: list[tuple[str, str]] = []
     wanted = iter(
         [
-            # What is written, and the kind and the version of the first decision that has to follow, or what became of it.
+            # What is written, and what has to follow: a decision by its kind and version, or what became of the rules.
             ("[[rules]]\nversion = 2\n" + lower, "suspended", "default@2"),
             (wrong, "rules", "refused"),
             (wrong, "suspended", "default@2"),
