@@ -154,6 +154,14 @@ def test_a_version_on_the_control_stream_changes_decisions_and_a_broken_one_noth
             assert published(address).get("rules_applied", 0) == 0
             tell("[[rules]]\nversion = 4\n" + LOWER.format(wcu=40))
             wait_until(names("default@4"), "nothing was decided by version 4")
+    # Whoever sent rules reads what became of them.
+    told = lines_of(tmp_path / "out", "rules.jsonl")
+    assert [(line["outcome"], line.get("version")) for line in told] == [
+        ("applied", 2),
+        ("refused", None),
+        ("applied", 4),
+    ]
+    assert "default_wcu: -1 is not allowed" in told[1]["reason"]
     for line in lines_of(tmp_path / "out", "actions.jsonl"):
         assert (
             json.dumps(line["evidence"]["limit_wcu"])
