@@ -98,6 +98,15 @@ def test_a_swap_puts_a_spot_instance_in_the_place_of_an_on_demand_one(aws: Cloud
     assert len(aws.calls) < 40
 
 
+def test_an_attach_that_never_succeeds_is_given_up_and_its_twin_ends(aws: Cloud) -> None:
+    members = aws.make_group(size=3, most=3)
+    aws.lasting = {"AttachInstances": Fault.THROTTLED}
+    aws.begin(aws.planned(members[0]))
+    (ended,) = aws.finish(rounds=20).ended
+    assert (ended.outcome, ended.reason) == (Outcome.UNDONE, "the twin could not be attached in time")
+    assert (aws.members(), aws.launched(), aws.sizes()) == (members, [], (1, 3, 3))
+
+
 MUTATIONS = [
     "RunInstances",
     "UpdateAutoScalingGroup",
