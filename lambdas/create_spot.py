@@ -108,7 +108,7 @@ def _fleet(made: Actuator, message: CreateSpot, group: Group) -> Fleet:
     prices = made.on_demand_prices().listed
     if original is not None:
         on_demand, region = made.on_demand_prices(), message.region
-        prices, _ = prices_of(describe, on_demand, region, [original], at_ms, (types, original.zone))
+        prices, _, _ = prices_of(describe, on_demand, region, [original], at_ms, (types, original.zone))
     groups, images = with_images(describe, (group,), made.environment.tag)
     return Fleet(
         account=message.account,

@@ -23,11 +23,17 @@ NO_FILE: Final = OnDemandPrices(NO_PRICES)
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """A fleet, and what could not be asked."""
+    """A fleet, and what could not be asked.
+
+    Attributes:
+        notes: all of that.
+        unread_prices: why Spot prices could not be read, None if they could; it is among the notes.
+    """
 
     fleet: Fleet
     cover: Cover = NO_COVER
     notes: tuple[str, ...] = ()
+    unread_prices: str | None = None
 
 
 def load_prices(path: Path | None) -> Prices:
@@ -76,7 +82,7 @@ def scan_fleet(
     except CALL_FAILED as error:
         raise amazon_error(error, "describe") from error
     ours = _ours(groups, instances)
-    prices, notes = prices_of(describe, on_demand, region, instances.values(), at_ms)
+    prices, notes, unread = prices_of(describe, on_demand, region, instances.values(), at_ms)
     fleet = Fleet(
         account=account,
         region=region,
@@ -90,7 +96,7 @@ def scan_fleet(
         changing_stacks=changing,
     )
     paid, problems = CommitmentScan(describe, region, prices, compute_percent).cover()
-    return Scanned(fleet, paid, (*notes, *problems))
+    return Scanned(fleet, paid, (*notes, *problems), unread)
 
 
 def settings_of(tag: str, paid: Cover) -> PlanSettings:
@@ -105,8 +111,8 @@ def prices_of(
     instances: Iterable[Instance],
     at_ms: int,
     pools: tuple[Iterable[str], str] | None = None,
-) -> tuple[Prices, tuple[str, ...]]:
-    """On-Demand prices of what there is, Spot prices of what there could be, and what could not be asked.
+) -> tuple[Prices, tuple[str, ...], str | None]:
+    """On-Demand prices of what there is, Spot prices of what there could be, notes, and why Spot prices are lacking.
 
     `pools` are the types and the zone that Spot prices are asked for, all if None.
     """
@@ -119,8 +125,8 @@ def prices_of(
     except CALL_FAILED as error:
         # Without Spot prices there is still On-Demand capacity, and what the file says.
         problem = f"Spot prices are those of the price file: {amazon_error(error, 'prices')}"
-        return listed.with_on_demand(asked), (*notes, problem)
-    return listed.with_spot(spot).with_on_demand(asked), notes
+        return listed.with_on_demand(asked), (*notes, problem), problem
+    return listed.with_spot(spot).with_on_demand(asked), notes, None
 
 
 def _ours(groups: Iterable[Group], instances: Mapping[str, Instance]) -> dict[str, Instance]:

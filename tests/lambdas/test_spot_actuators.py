@@ -334,7 +334,8 @@ def test_an_orphan_past_its_grace_is_ended_and_one_of_a_swap_under_way_is_not(aw
     assert aws.launched() == []
 
 
-def test_an_orphan_that_a_group_can_use_is_adopted(aws: Cloud, made: Actuator) -> None:
+def orphaned(aws: Cloud, made: Actuator) -> str:
+    """A twin whose swap nobody remembers, past its grace."""
     aws.make_group(size=1)
     scan(made)
     for one in aws.messages("spot-creator"):
@@ -345,9 +346,34 @@ def test_an_orphan_that_a_group_can_use_is_adopted(aws: Cloud, made: Actuator) -
         started = aws.clients.ec2.describe_instances(InstanceIds=[twin])["Reservations"][0]["Instances"][0]
     aws.messages("instance-swapper")
     aws.now_ms = int(started["LaunchTime"].timestamp() * 1_000) + 16 * 60_000
+    return twin
+
+
+def test_an_orphan_that_a_group_can_use_is_adopted(aws: Cloud, made: Actuator) -> None:
+    twin = orphaned(aws, made)
     assert reap(made)["adopted"] == 1
     work(aws, made)
     assert aws.members() == [twin]
+
+
+@pytest.mark.parametrize("fault", [Fault.DENIED, Fault.THROTTLED])
+def test_an_orphan_is_not_ended_while_prices_cannot_be_read_that_may_let_a_group_adopt_it(
+    aws: Cloud, made: Actuator, fault: Fault
+) -> None:
+    twin = orphaned(aws, made)
+    aws.lasting = {"DescribeSpotPriceHistory": fault}
+    assert reap(made) == {"left": 0, "adopted": 0, "ended": 0, "failed": 1}
+    assert aws.launched() == [twin]
+    aws.lasting = {}
+    assert reap(made)["adopted"] == 1
+
+
+def test_an_orphan_whose_group_is_gone_is_ended_whatever_it_costs(aws: Cloud, made: Actuator) -> None:
+    orphaned(aws, made)
+    aws.delete_group()
+    aws.lasting = {"DescribeSpotPriceHistory": Fault.DENIED}
+    assert reap(made)["ended"] == 1
+    assert aws.launched() == []
 
 
 def test_a_dry_run_changes_nothing(aws: Cloud, made: Actuator, tmp_path: Path) -> None:
