@@ -155,7 +155,9 @@ class _Planning:
                 continue
             decided = self._decide(member, instance, on_demand, free, swaps)
             if isinstance(decided, PlannedSwap) and len(swaps) >= room:
-                decided = Kept(instance.instance_id, f"{decided.reason}; next, {self.policy.parallel} at a time")
+                decided = Kept(
+                    instance.instance_id, f"{decided.reason}; it waits its turn, {self.policy.parallel} at a time"
+                )
             if isinstance(decided, Kept):
                 kept.append(decided)
                 continue
@@ -224,16 +226,19 @@ class _Planning:
             return Kept(
                 instance.instance_id, f"it fell back, and returns when the market of {where} is armed, not {market}"
             )
-        return Purpose.TO_SPOT, f"{on_demand} On-Demand, {least} must be"
+        return Purpose.TO_SPOT, f"{on_demand} are On-Demand, {least} must be"
 
     def _wanted_of_spot(
         self, instance: Instance, on_demand: int, least: int, free: FreeCover
     ) -> tuple[Purpose, str] | Kept:
         market = self.fleet.market(instance.pool)
         if market in LOST_MARKETS:
-            return Purpose.TO_ON_DEMAND, f"the market of {instance.instance_type} in {instance.zone} is {market}"
+            return (
+                Purpose.TO_ON_DEMAND,
+                f"Spot capacity of {instance.instance_type} in {instance.zone} is given up: {market}",
+            )
         if on_demand < least:
-            return Purpose.TO_ON_DEMAND, f"{on_demand} On-Demand, {least} must be"
+            return Purpose.TO_ON_DEMAND, f"{on_demand} are On-Demand, {least} must be"
         if cover := free.covers(instance):
             return Purpose.TO_ON_DEMAND, f"it would be covered by {cover}, paid for and free"
         return Kept(instance.instance_id, "it is Spot already")

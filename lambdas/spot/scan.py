@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from connectors.prices import Prices, read_prices
+from connectors.prices import Prices, PricesError, read_prices
 from connectors.spot_facts import DEFAULT_PLATFORM
 from lambdas.spot.amazon import CALL_FAILED, amazon_error
 from lambdas.spot.commitment_scan import CommitmentScan
@@ -17,6 +17,7 @@ from lambdas.spot.plan import PlanSettings
 from lambdas.spot.price_list import OnDemandPrices
 
 NO_PRICES: Final = Prices("USD")
+_CURRENCIES: Final = ("USD", "CNY")  # Source: AWS pricing pages of aws.amazon.com and amazonaws.cn
 NO_COVER: Final = Cover()
 NO_FILE: Final = OnDemandPrices(NO_PRICES)
 
@@ -41,9 +42,15 @@ def load_prices(path: Path | None) -> Prices:
 
     Raises:
         OSError: It cannot be read.
-        PricesError: It is no price file.
+        PricesError: It is no price file, or its prices cannot be compared with those of EC2.
     """
-    return NO_PRICES if path is None else read_prices(path.read_bytes())
+    if path is None:
+        return NO_PRICES
+    prices = read_prices(path.read_bytes())
+    if prices.currency not in _CURRENCIES:
+        reason = f"currency is {prices.currency}; EC2 tells Spot prices in USD, and in China in CNY"
+        raise PricesError(reason)
+    return prices
 
 
 def scan_fleet(

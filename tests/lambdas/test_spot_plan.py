@@ -331,7 +331,7 @@ EXAMPLE = (
 def test_the_plan_reads_as_a_diff_with_reason_price_and_saving() -> None:
     exit_code, output = headroom("plan", *EXAMPLE)
     assert exit_code == 0
-    assert "- i-00000000000000001  m7g.large      on-demand      0.0909  3 On-Demand, 1 must be" in output
+    assert "- i-00000000000000001  m7g.large      on-demand      0.0909  3 are On-Demand, 1 must be" in output
     assert "saves 0.0572 USD an hour, 41.76 a month" in output
     assert "Capacity Rebalancing is on" in output
     assert "4 to swap in 3 of 5 groups; 2 left alone" in output
@@ -359,7 +359,24 @@ def test_the_plan_of_a_snapshot_says_what_covers_an_instance_and_what_of_a_commi
 def test_the_plan_as_json_says_the_same() -> None:
     exit_code, output = headroom("plan", *EXAMPLE, "--json")
     told = json.loads(output)
-    assert (exit_code, told["swaps"], told["saving_per_hour"]) == (0, 4, "0.0276")
+    assert (exit_code, told["swaps"], told["saving_per_hour"], told["currency"]) == (0, 4, "0.0276", "USD")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_plan_fits_its_terminal_and_loses_no_word(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, unwrapped = headroom("plan", *EXAMPLE)
+    monkeypatch.setenv("COLUMNS", str(width))
+    _, output = headroom("plan", *EXAMPLE)
+    assert max(map(len, output.splitlines())) <= width
+    assert output.split() == unwrapped.split()
+
+
+def test_prices_in_a_currency_that_ec2_does_not_tell_are_refused(tmp_path: Path) -> None:
+    prices = (ROOT / "examples" / "spot-prices.json").read_text(encoding="utf-8").replace('"USD"', '"EUR"')
+    (tmp_path / "prices.json").write_text(prices, encoding="utf-8")
+    exit_code, output = headroom("plan", *EXAMPLE[:2], "--prices", str(tmp_path / "prices.json"))
+    assert exit_code == 2
+    assert "currency is EUR; EC2 tells Spot prices in USD" in output
 
 
 @pytest.mark.parametrize(
