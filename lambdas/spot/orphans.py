@@ -92,6 +92,7 @@ def _plan_is_blind(instance: Instance, fleet: Fleet) -> bool:
 def _could_be_twin(instance: Instance, swap: PlannedSwap) -> bool:
     return (
         swap.purpose is Purpose.TO_SPOT
+        and instance.stands_for in (instance.instance_type, swap.original_type)
         and instance.subnet_id == swap.subnet_id
         and any(
             (one.instance_type, one.purchase) == (instance.instance_type, instance.purchase) for one in swap.options

@@ -101,7 +101,7 @@ def _runs(twin: Instance | None) -> bool:
 def _free_after_swap(free: FreeCover, fleet: Fleet, swap: PlannedSwap) -> FreeCover:
     if swap.purpose is not Purpose.TO_ON_DEMAND:
         return free
-    return free.after(fleet.instances[swap.original_id]) or free
+    return free.after(fleet.instances[swap.original_id].as_at_first) or free
 
 
 def plan_group(
@@ -239,7 +239,7 @@ class _Planning:
             )
         if on_demand < least:
             return Purpose.TO_ON_DEMAND, f"{on_demand} are On-Demand, {least} must be"
-        if cover := free.covers(instance):
+        if cover := free.covers(instance.as_at_first):
             return Purpose.TO_ON_DEMAND, f"it would be covered by {cover}, paid for and free"
         return Kept(instance.instance_id, "it is Spot already")
 
@@ -254,7 +254,7 @@ class _Planning:
     ) -> tuple[LaunchOption, ...]:
         if purpose is Purpose.TO_ON_DEMAND:
             option = on_demand_option(instance, self.fleet)
-            return (replace(option, per_hour=Decimal(0)) if free.covers(instance) else option,)
+            return (replace(option, per_hour=Decimal(0)) if free.covers(instance.as_at_first) else option,)
         if purpose is Purpose.ROLL_OUT:
             return (LaunchOption(instance.instance_type, instance.purchase, self.fleet.price_of(instance)),)
         use = pool_use(self.fleet, self.group, self.journal, swaps)

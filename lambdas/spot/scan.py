@@ -125,7 +125,7 @@ def prices_of(
     """
     found = list(instances)
     platforms = sorted({one.platform for one in found} | {DEFAULT_PLATFORM})
-    asked, notes = on_demand.of(describe.market, region, {one.instance_type for one in found}, at_ms)
+    asked, notes = on_demand.of(describe.market, region, {one.stands_for for one in found}, at_ms)
     listed = on_demand.listed
     try:
         spot = describe.market.spot_prices(platforms, at_ms, *(pools or ()))

@@ -126,6 +126,18 @@ def test_raising_the_minimum_turns_spot_back_into_on_demand(aws: Cloud, made: Ac
     assert (aws.spots(), aws.serving(), aws.sizes(), aws.orphans()) == (0, 3, (1, 3, 3), [])
 
 
+def test_a_group_that_went_to_a_larger_type_on_spot_comes_back_to_its_own(aws: Cloud, made: Actuator) -> None:
+    tags = {f"{TAG}:AllowedTypes": "m5.xlarge", f"{TAG}:MaxPoolPercent": "100"}
+    aws.make_group(size=1, tags=tags)
+    to_spot(aws, made)
+    (spot,) = aws.members()
+    assert (aws.instances()[spot].instance_type, aws.spots()) == ("m5.xlarge", 1)
+    Batch(made, ()).apply(encode(fall_back(aws.now_ms, "m5.xlarge")))
+    to_spot(aws, made)
+    (back,) = aws.members()
+    assert (aws.instances()[back].instance_type, aws.spots(), aws.orphans()) == ("m5.large", 0, [])
+
+
 def test_reserved_instances_are_used_before_spot(aws: Cloud, made: Actuator) -> None:
     aws.make_group(size=3, tags={f"{TAG}:MaxPoolPercent": "100"})
     reserved = {"InstanceType": "m5.large", "ProductDescription": "Linux/UNIX", "Scope": "Region", "InstanceCount": 2}
@@ -167,8 +179,8 @@ def test_a_market_that_is_given_up_turns_to_on_demand_and_returns_when_it_is_arm
     assert (aws.spots(), aws.serving()) == (1, 1)
 
 
-def fall_back(at_ms: int) -> FallBack:
-    return FallBack("0" * 32, at_ms, at_ms + 10**9, ACCOUNT, REGION, "m5.large", ZONE,
+def fall_back(at_ms: int, instance_type: str = "m5.large") -> FallBack:
+    return FallBack("0" * 32, at_ms, at_ms + 10**9, ACCOUNT, REGION, instance_type, ZONE,
                     FallBackEvidence(at_ms, 1, 1, 0, None, None, 1, False))  # fmt: skip
 
 
