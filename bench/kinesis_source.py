@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time, time_ns
@@ -18,7 +19,7 @@ from typing import Any, Final
 
 import boto3
 from pyflink.table import DataTypes
-from pyflink.table.expressions import col
+from pyflink.table.expressions import call_sql, col
 
 from connectors.kinesis.client import KinesisClient
 from connectors.kinesis.config import KinesisConfig
@@ -185,23 +186,28 @@ def read_with_subtask(url: str) -> int:
 
 
 def read_with_flink(url: str, mode: ExecutionMode) -> Measured:
-    """As a Flink job, from its first row to its last: the start of Flink is not counted."""
+    """As a Flink job, from the time at which its first row came out of Python to that of its last.
+
+    The start of Flink is not counted, nor is the way of a row to this process: that waits for a checkpoint.
+    """
     state = Path(tempfile.mkdtemp(prefix="headroom-bench-"))
     environment = local_environment(parallelism=1, execution_mode=mode, recovery=Recovery(state))
     columns = {"records": DataTypes.BIGINT(), "low_water_ms": DataTypes.BIGINT()}
     config = KinesisConfig(STREAM, REGION, url)
     rows = kinesis_table(environment.streams, environment.tables, config, CountRecords(), columns)
-    lines = rows.where(col("records") > 0).select(col("records").cast(DataTypes.STRING()))
-    first, total, started_s = 0, 0, 0.0
+    # CURRENT_ROW_TIMESTAMP is asked for each row, where the row leaves the Python operator.
+    stamped = rows.where(col("records") > 0).select(
+        col("records"), call_sql("CAST(CAST(CURRENT_ROW_TIMESTAMP() AS TIMESTAMP(3)) AS STRING)").alias("left_at")
+    )
+    batches: list[tuple[datetime, int]] = []
     # One by one: the stream never ends, and whoever waits for several rows of it at once waits for ever.
-    with environment.tables.to_data_stream(lines).execute_and_collect("bench") as rows_read:
+    with environment.tables.to_data_stream(stamped).execute_and_collect("bench") as rows_read:
         for row in rows_read:
-            started_s = started_s or perf_counter()
-            first = first or int(row[0])
-            total += int(row[0])
-            if total == RECORDS:
+            batches.append((datetime.fromisoformat(row[1]), row[0]))
+            if sum(records for _, records in batches) == RECORDS:
                 break
-    wall_s = (perf_counter() - started_s) * RECORDS / max(1, RECORDS - first)
+    (first_at, first), (last_at, _) = min(batches), max(batches)
+    wall_s = (last_at - first_at).total_seconds() * RECORDS / (RECORDS - first)
     return Measured(f"a Flink job, {mode.value} mode", wall_s, None)
 
 

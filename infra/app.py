@@ -37,6 +37,10 @@ _CONTEXT: Final = {
 }
 
 
+# How CDK begins the name of the function that makes the calls of custom resources.
+_OF_CUSTOM_RESOURCES: Final = "AWS679f53fac002430cb0da5b7982bd2287"
+
+
 def application(deployment: Deployment, out: Path) -> cdk.App:
     """The stacks of the capabilities that are deployed, and the one that they share."""
     app = cdk.App(outdir=str(out), analytics_reporting=False, context=_CONTEXT)
@@ -44,9 +48,8 @@ def application(deployment: Deployment, out: Path) -> cdk.App:
     stacks: list[cdk.Stack] = [shared]
     for capability in sorted(deployment.capabilities):
         stacks.append(_STACKS[capability](app, f"{deployment.name}-{capability}", deployment, shared))
-    if deployment.reads_changes:
-        _without_repeated_dependencies(shared)
     for stack in stacks:
+        _without_repeated_dependencies(stack)
         cdk.Tags.of(stack).add("application", deployment.name)
         explain(stack)
     cdk.Aspects.of(app).add(AwsSolutionsChecks(verbose=True))
@@ -69,10 +72,10 @@ def findings_of(assembly: cdk.cx_api.CloudAssembly) -> list[str]:
     ]
 
 
-def _without_repeated_dependencies(shared: SharedStack) -> None:
+def _without_repeated_dependencies(stack: cdk.Stack) -> None:
     """CDK's own function for custom resources waits for its role twice over, which linters tell of."""
-    for construct in shared.node.find_all():
-        if isinstance(construct, lambda_.CfnFunction):
+    for construct in stack.node.find_all():
+        if isinstance(construct, lambda_.CfnFunction) and _OF_CUSTOM_RESOURCES in construct.node.path:
             construct.add_deletion_override("DependsOn")
 
 

@@ -10,13 +10,15 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from connectors.published_metrics import SOURCE_COUNTERS
-from infra.flink_application import FlinkApplication
+from infra.flink_application import NAMESPACE, FlinkApplication
 from infra.parts import QueuePair
 from jobs.metric_names import (
     ACTION_DELAY,
     DECIDED,
     LAG,
+    LEDGER,
     OUTBOX,
+    OUTBOX_WAITING,
     READ,
     RULES,
     SOURCE_LAG,
@@ -34,20 +36,32 @@ _SPOT_GRAPHS: Final = {
     "Calls of the actuators": ("Calls",),
     "How swaps ended": ("Swaps", "Markets"),
     "Instances without an owner": ("Orphans",),
-    "What the actuators could not do": ("LaunchesRefused", "InstancesNotManaged", "ActionsSkipped", "Messages"),
+    "What the actuators could not do": ("LaunchesRefused", "InstancesNotManaged", "ActionsSkipped", "Messages", "Runs"),
 }
 
 
-def counters_of(application: str, names: Sequence[str], statistic: str = "Sum") -> list[cloudwatch.IMetric]:
-    """Metrics that a job publishes itself, added up over subtasks whatever dimensions the service gives them."""
-    return _found(f'{{AWS/KinesisAnalytics}} Application="{application}"', names, statistic)
+def _counters(application: str, names: Sequence[str]) -> list[cloudwatch.IMetric]:
+    """What counters of a job grew by in each minute: they count from its start, and are looked at four times a minute.
+
+    Source: https://docs.aws.amazon.com/managed-flink/latest/java/metrics-dimensions.html
+    """
+    return _found("DIFF(SUM({}))", _of_job(application), names, "Average")
 
 
-def _found(where: str, names: Sequence[str], statistic: str = "Sum") -> list[cloudwatch.IMetric]:
-    added_up = "MAX" if statistic == "Maximum" else "SUM"
+def _gauges(application: str, names: Sequence[str]) -> list[cloudwatch.IMetric]:
+    """The highest value of gauges of a job."""
+    return _found("MAX({})", _of_job(application), names, "Maximum")
+
+
+def _of_job(application: str) -> str:
+    # Not as a schema in braces, which finds metrics with exactly the dimensions that it names: the service adds some.
+    return f'Namespace="{NAMESPACE}" Application="{application}"'
+
+
+def _found(formula: str, where: str, names: Sequence[str], statistic: str) -> list[cloudwatch.IMetric]:
     return [
         cloudwatch.MathExpression(
-            expression=f"{added_up}(SEARCH('{where} MetricName=\"{name}\"', '{statistic}', 60))",
+            expression=formula.format(f"SEARCH('{where} MetricName=\"{name}\"', '{statistic}', 60)"),
             label=name,
             period=_MINUTE,
         )
@@ -109,12 +123,9 @@ def add_capacity(made: cloudwatch.Dashboard, job: FlinkApplication) -> None:
     """What the capacity job counts, and what its actuator does."""
     application = job.application_name
     made.add_widgets(
-        _graph("What was read", counters_of(application, list(READ))),
-        _graph("What was decided", counters_of(application, [*DECIDED, *RULES])),
-        _graph(
-            "How late decisions are, in milliseconds",
-            counters_of(application, [ACTION_DELAY, LAG, SOURCE_LAG], "Maximum"),
-        ),
+        _graph("What was read, a minute", _counters(application, list(READ))),
+        _graph("What was decided, a minute", _counters(application, [*DECIDED, *RULES])),
+        _graph("How late decisions are, in milliseconds", _gauges(application, [ACTION_DELAY, LAG, SOURCE_LAG])),
         *_ends(application),
         _graph("What the actuator did", [_lambda_metric(name) for name in SUSPEND if name.startswith("Actions")]),
         _graph(
@@ -128,16 +139,21 @@ def add_spot(made: cloudwatch.Dashboard, job: FlinkApplication, functions: Seque
     """What the Spot job counts, and what its actuators do."""
     application = job.application_name
     made.add_widgets(
-        _graph("What was read", counters_of(application, list(SPOT_READ))),
-        _graph("What was decided", counters_of(application, list(SPOT_DECIDED))),
-        _graph(
-            "How late decisions are, in milliseconds",
-            counters_of(application, [ACTION_DELAY, LAG, SOURCE_LAG], "Maximum"),
-        ),
+        _graph("What was read, a minute", _counters(application, list(SPOT_READ))),
+        _graph("What was decided, a minute", _counters(application, list(SPOT_DECIDED))),
+        _graph("How late decisions are, in milliseconds", _gauges(application, [ACTION_DELAY, LAG, SOURCE_LAG])),
         *_ends(application),
         # Each actuator is a service of its own, and several of them drive the same swap.
         *(
-            _graph(title, _found("{Headroom,service}", [name for name in SPOT_ACTUATORS if name.startswith(begins)]))
+            _graph(
+                title,
+                _found(
+                    "SUM({})",
+                    "{Headroom,service}",
+                    [name for name in SPOT_ACTUATORS if name.startswith(begins)],
+                    "Sum",
+                ),
+            )
             for title, begins in _SPOT_GRAPHS.items()
         ),
         _graph("Failures of the actuators", [each.metric_errors(period=_MINUTE) for each in functions]),
@@ -149,11 +165,29 @@ def add_spot(made: cloudwatch.Dashboard, job: FlinkApplication, functions: Seque
     )
 
 
+def add_usage(made: cloudwatch.Dashboard, job: FlinkApplication) -> None:
+    """What the usage job counts."""
+    application = job.application_name
+    sums = ("wcu", "bytes_written")  # so large that nothing else could be seen beside them
+    made.add_widgets(
+        _graph("What was read, a minute", _counters(application, list(READ))),
+        _graph("What went into the ledger, a minute", _counters(application, [n for n in LEDGER if n not in sums])),
+        _graph("Write capacity in the ledger, a minute", _counters(application, ["wcu"])),
+        _graph("Bytes written in the ledger, a minute", _counters(application, ["bytes_written"])),
+        _graph("How late the ledger is, in milliseconds", _gauges(application, [LAG, SOURCE_LAG])),
+        _reading(application),
+    )
+
+
 def _ends(application: str) -> list[cloudwatch.IWidget]:
-    return [
-        _graph("What became of actions", counters_of(application, list(OUTBOX))),
-        _graph("How the stream was read", counters_of(application, [n for n in SOURCE_COUNTERS if n != "bytes"])),
-    ]
+    counted = [name for name in OUTBOX if name != OUTBOX_WAITING]
+    became = [*_counters(application, counted), *_gauges(application, [OUTBOX_WAITING])]
+    return [_graph("What became of actions, a minute", became), _reading(application)]
+
+
+def _reading(application: str) -> cloudwatch.IWidget:
+    counted = _counters(application, [name for name in SOURCE_COUNTERS if name != "bytes"])
+    return _graph("How the stream was read, a minute", counted)
 
 
 def _lambda_metric(name: str, statistic: str = "Sum") -> cloudwatch.Metric:

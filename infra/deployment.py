@@ -56,6 +56,7 @@ class Deployment:
         group_tag: Tag of the Auto Scaling groups, and of their launch templates, that may be changed.
         instance_role_arns: Roles of instances in these groups: no other can be passed on.
         operator_role_arns: Roles of people who may put messages back into the queues from the dead-letter queues.
+        rule_writer_role_arns: Roles that may write to the control stream of rules; nobody else may.
         kpus: Parallelism of each job, which is its number of KPUs.
         log_retention_days: How long logs are kept.
         compute_plan_percent: How much of each Compute Savings Plan is left for the instances of this Region.
@@ -72,6 +73,7 @@ class Deployment:
     group_tag: str = "AsgOptimiser"
     instance_role_arns: tuple[str, ...] = ()
     operator_role_arns: tuple[str, ...] = ()
+    rule_writer_role_arns: tuple[str, ...] = ()
     kpus: dict[Capability, int] = field(default_factory=lambda: dict.fromkeys(Capability, 1))
     log_retention_days: int = 90
     compute_plan_percent: int = 100
@@ -137,6 +139,7 @@ def parse_deployment(document: dict[str, Any]) -> Deployment:
         group_tag=reading.text("group_tag", "AsgOptimiser", _TAG) or "",
         instance_role_arns=tuple(reading.texts("instance_role_arns", [], _ROLE_ARN)),
         operator_role_arns=tuple(reading.texts("operator_role_arns", [], _ROLE_ARN)),
+        rule_writer_role_arns=tuple(reading.texts("rule_writer_role_arns", [], _ROLE_ARN)),
         kpus=reading.kpus(),
         log_retention_days=reading.number("log_retention_days", 90, _LONGEST_RETENTION_DAYS),
         compute_plan_percent=reading.number("compute_plan_percent", 100, 100, least=0),

@@ -1,8 +1,9 @@
-"""Findings of cdk-nag's AwsSolutions pack that stand, each with the reason why."""
+"""Findings of cdk-nag's AwsSolutions pack, and of Checkov, that stand, each with the reason why."""
 
 from dataclasses import dataclass
 from typing import Final
 
+import aws_cdk as cdk
 from cdk_nag import NagPackSuppression, NagSuppressions, RegexAppliesTo
 from constructs import Construct
 
@@ -29,7 +30,7 @@ _GROUPS: Final = "autoscaling:.*:autoScalingGroup:\\*:autoScalingGroupName\\/\\*
 
 STANDING: Final = (
     Standing("/Changes", "AwsSolutions-KDS3", "One key for all, with its own policy and rotation, is what is wanted."),
-    Standing("/Rules", "AwsSolutions-KDS3", "One key for all, with its own policy and rotation, is what is wanted."),
+    Standing("/Rules/Stream", "AwsSolutions-KDS3", "Its key says who may write there, which AWS's own key cannot."),
     Standing("/Events", "AwsSolutions-KDS3", "One key for all, with its own policy and rotation, is what is wanted."),
     Standing(
         "/EventsUndelivered",
@@ -67,6 +68,32 @@ STANDING: Final = (
 )
 
 
+_BY_A_QUEUE: Final = "Called by a queue, to which what fails goes back, and which has a dead-letter queue."
+_ON_A_SCHEDULE: Final = "The next run does what this one did not; alarms tell of runs that fail or do not come."
+_CALLS_ONLY_AWS: Final = (
+    "It calls AWS alone, and nothing reaches it; in a network it would need endpoints for all of it."
+)
+_AS_MANY_AS_COME: Final = "A reserve would put off what comes at once, and a put off message counts as received."
+_BY_CLOUDFORMATION: Final = "CDK's own: CloudFormation calls it once, with no one else, and waits for what it answers."
+_SCHEDULED: Final = ("ScanCandidates", "ReapOrphans")
+_QUEUED: Final = ("CreateSpot", "SwapInstance", "ReplaceInterrupted")
+_OF_CUSTOM_RESOURCES: Final = "AWS679f53fac002430cb0da5b7982bd2287/Resource"
+
+STANDING_FOR_CHECKOV: Final = (
+    *(Standing(f"/{name}/Resource", "CKV_AWS_116", _BY_A_QUEUE) for name in ("Suspend", *_QUEUED)),
+    *(Standing(f"/{name}/Resource", "CKV_AWS_116", _ON_A_SCHEDULE) for name in _SCHEDULED),
+    *(Standing(f"/{name}/Resource", "CKV_AWS_117", _CALLS_ONLY_AWS) for name in _FLEET),
+    *(Standing(f"/{name}/Resource", "CKV_AWS_115", _AS_MANY_AS_COME) for name in ("Suspend", *_QUEUED)),
+    *(Standing(_OF_CUSTOM_RESOURCES, f"CKV_AWS_{number}", _BY_CLOUDFORMATION) for number in (115, 116, 117)),
+    Standing("/AccessLogs/Resource", "CKV_AWS_18", "It holds the access logs of the others."),
+    Standing(
+        "/SuspendRole/Policy/Resource",
+        "CKV_AWS_111",
+        "Lambda's network interfaces have no names beforehand. The function itself is denied all of EC2.",
+    ),
+)
+
+
 def explain(stack: Construct) -> None:
     """Put the reasons beside the resources that they are for."""
     for construct in stack.node.find_all():
@@ -77,3 +104,10 @@ def explain(stack: Construct) -> None:
                 wildcards = [RegexAppliesTo(regex=f"/{each.wildcard}/")] if each.wildcard else None
                 suppression = NagPackSuppression(id=each.finding, reason=each.reason, applies_to=wildcards)
                 NagSuppressions.add_resource_suppressions(construct, [suppression], apply_to_children=True)
+        skipped = [
+            {"id": each.finding, "comment": each.reason}
+            for each in STANDING_FOR_CHECKOV
+            if construct.node.path.endswith(each.at)
+        ]
+        if skipped and isinstance(construct, cdk.CfnResource):
+            construct.add_metadata("checkov", {"skip": skipped})

@@ -14,14 +14,15 @@ from aws_cdk import aws_s3_assets as assets
 from constructs import Construct
 
 from infra.deployment import Capability, Deployment, package
-from infra.parts import alarm, allow, depend_on_policy, retention, role, use_key
+from infra.parts import alarm, alarm_on_silence, allow, depend_on_policy, retention, role, use_key
 from jobs.settings.load import load_settings
 from jobs.settings.properties import to_groups
 
 RUNTIME: Final = "FLINK-2_3"
-_NAMESPACE: Final = "AWS/KinesisAnalytics"
+NAMESPACE: Final = "AWS/KinesisAnalytics"
 _MOST_KPUS_PER_PARALLELISM: Final = 1
 _MINUTE: Final = cdk.Duration.minutes(1)
+_MALFORMED_PERIOD: Final = cdk.Duration.minutes(5)
 
 
 def read_stream(stream: kinesis.IStream, key: kms.IKey) -> list[iam.PolicyStatement]:
@@ -66,6 +67,7 @@ class FlinkApplication(Construct):
             retention=retention(deployment.log_retention_days),
             removal_policy=cdk.RemovalPolicy.RETAIN,
         )
+        cdk.CfnOutput(cdk.Stack.of(self), "JobLogGroup", value=log_group.log_group_name)
         log_stream = logs.LogStream(self, "LogStream", log_group=log_group, log_stream_name="flink")
         self.role = role(
             self,
@@ -97,39 +99,57 @@ class FlinkApplication(Construct):
     def metric(self, name: str, statistic: str, **dimensions: str) -> cloudwatch.Metric:
         """A metric that the service publishes of the application."""
         return cloudwatch.Metric(
-            namespace=_NAMESPACE,
+            namespace=NAMESPACE,
             metric_name=name,
             dimensions_map={"Application": self.application_name, **dimensions},
             statistic=statistic,
             period=_MINUTE,
         )
 
+    def growth(self, name: str, period: cdk.Duration = _MINUTE) -> cloudwatch.IMetric:
+        """What a counter of the job's own grew by; its first value counts in full, for it is not there before."""
+        return self._growth(self._own("AVG", name, period), period)
+
+    def highest(self, name: str) -> cloudwatch.IMetric:
+        """The highest value of a gauge of the job's own."""
+        return self._own("MAX", name, _MINUTE)
+
+    def _own(self, function: str, name: str, period: cdk.Duration) -> cloudwatch.IMetric:
+        # Whatever dimensions the service adds. Not by SEARCH, on which there can be no alarm.
+        # Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Create_Metrics_Insights_Alarm.html
+        where = f"WHERE Application = '{self.application_name}'"
+        query = f'SELECT {function}("{name}") FROM "{NAMESPACE}" {where}'  # noqa: S608 - of CloudWatch, with our own names
+        return cloudwatch.MathExpression(expression=query, period=period, label=name)
+
+    def _growth(self, counter: cloudwatch.IMetric, period: cdk.Duration = _MINUTE) -> cloudwatch.IMetric:
+        # Counters count from the job's start, so one failure would ring until the next restart.
+        grown = "DIFF(FILL(counted, 0))"
+        return cloudwatch.MathExpression(expression=grown, using_metrics={"counted": counter}, period=period)
+
     def _add_alarms(self, action: cloudwatch.IAlarmAction) -> None:
         # Source: https://docs.aws.amazon.com/managed-flink/latest/java/monitoring-metrics-alarms.html, with the names
         # of Flink 2.2 and later: https://docs.aws.amazon.com/managed-flink/latest/java/flink-2-2.html
+        failed = self.metric("numberOfFailedCheckpoints", "Maximum")
         for name, metric, above, periods, what in (
             ("JobFailing", self.metric("failingTime", "Maximum"), 0, 1, "The job is failing over and over."),
             ("JobRestarting", self.metric("restartingTime", "Maximum"), 60_000, 1, "A restart takes over a minute."),
-            ("CheckpointsFailing", self.metric("numberOfFailedCheckpoints", "Maximum"), 0, 3, "Checkpoints fail."),
+            ("CheckpointsFailing", self._growth(failed), 0, 3, "Checkpoints fail."),
             ("CheckpointSlow", self.metric("lastCheckpointDuration", "Maximum"), 60_000, 3, "Checkpoints take long."),
             ("HeapFull", self.metric("heapMemoryUtilization", "Maximum"), 90, 5, "Java's memory is nearly full."),
             ("MemoryFull", self.metric("containerMemoryUtilization", "Maximum"), 90, 5, "Memory is nearly full."),
             ("ProcessorFull", self.metric("containerCPUUtilization", "Maximum"), 80, 15, "The processors are busy."),
+            ("RecordsMissed", self.growth("retention_gaps"), 0, 1, "The stream had dropped what was not read yet."),
         ):
             alarm(self, name, metric, above=above, periods=periods, what=what, action=action)
         running = self.metric("runningTime", "Maximum")
-        silent = cloudwatch.Alarm(
-            self,
-            "JobSilent",
-            metric=running,
-            threshold=0,
-            evaluation_periods=5,
-            comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_OR_EQUAL_TO_THRESHOLD,
-            treat_missing_data=cloudwatch.TreatMissingData.BREACHING,
-            alarm_description="The job does not run. What to do: docs/operations.md, JobSilent",
-        )
-        silent.add_alarm_action(action)
-        silent.add_ok_action(action)
+        alarm_on_silence(self, "JobSilent", running, periods=5, what="The job does not run.", action=action)
+
+
+def alarm_on_malformed(scope: Construct, job: FlinkApplication, action: cloudwatch.IAlarmAction) -> None:
+    """Tell of records that cannot be read where they do not cease: a table's key is not known, or a form is new."""
+    malformed = job.growth("malformed", _MALFORMED_PERIOD)
+    what = "Changes come that cannot be read, and count as nothing."
+    alarm(scope, "ChangesMalformed", malformed, above=0, periods=3, what=what, action=action)
 
 
 def _groups(deployment: Deployment, ends: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:

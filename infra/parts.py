@@ -113,6 +113,7 @@ def queue_pair(
         retention_period=cdk.Duration.days(4),
         dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=MOST_RECEIVES),
     )
+    cdk.CfnOutput(scope, f"{name}DeadLettersUrl", value=dead_letters.queue_url)
     return QueuePair(queue, dead_letters)
 
 
@@ -215,11 +216,39 @@ def alarm(
         evaluation_periods=periods,
         comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
         treat_missing_data=missing,
-        alarm_description=f"{what} What to do: docs/operations.md, {name}",
+        alarm_description=_description(what, name),
     )
     made.add_alarm_action(action)
     made.add_ok_action(action)
     return made
+
+
+def alarm_on_silence(
+    scope: Construct,
+    name: str,
+    metric: cloudwatch.IMetric,
+    *,
+    what: str,
+    action: cloudwatch.IAlarmAction,
+    periods: int = 1,
+) -> None:
+    """An alarm where nothing happens, or nothing is told any more."""
+    made = cloudwatch.Alarm(
+        scope,
+        name,
+        metric=metric,
+        threshold=0,
+        evaluation_periods=periods,
+        comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_OR_EQUAL_TO_THRESHOLD,
+        treat_missing_data=cloudwatch.TreatMissingData.BREACHING,
+        alarm_description=_description(what, name),
+    )
+    made.add_alarm_action(action)
+    made.add_ok_action(action)
+
+
+def _description(what: str, name: str) -> str:
+    return f"{what} What to do: docs/operations.md, {name}"
 
 
 def alarm_on_dead_letters(scope: Construct, name: str, pair: QueuePair, action: cloudwatch.IAlarmAction) -> None:
@@ -251,6 +280,7 @@ def function(
         retention=retention(retention_days),
         removal_policy=cdk.RemovalPolicy.RETAIN,
     )
+    cdk.CfnOutput(scope, f"{name}LogGroup", value=log_group.log_group_name)
     own_logs = allow(["logs:CreateLogStream", "logs:PutLogEvents"], [log_group.log_group_arn])
     own_role = role(scope, name, "lambda.amazonaws.com", [*statements, own_logs])
     made = lambda_.Function(

@@ -22,6 +22,7 @@ from infra.parts import (
     QueuePair,
     alarm,
     alarm_on_dead_letters,
+    alarm_on_silence,
     allow,
     consume,
     function,
@@ -38,6 +39,8 @@ from infra.shared import SharedStack, encrypted_stream
 # One sweep describes all groups in pages; source of the time a swap may take: jobs' and lambdas' settings.
 _FUNCTION_TIMEOUT_S: Final = 60
 _SCAN_TIMEOUT_S: Final = 300
+# After how many times that a function is not called on its schedule somebody is told.
+_MISSED_RUNS: Final = 3
 # The only place where a function may write, and it lives as long as the function.
 _PRICE_CACHE: Final = "/tmp/headroom-on-demand-prices.json"  # noqa: S108 - of Lambda's own
 _SWAP_ACTIONS: Final = (
@@ -157,6 +160,7 @@ class SpotStack(cdk.Stack):
             enforce_ssl=True,
             retention_period=cdk.Duration.days(14),
         )
+        cdk.CfnOutput(self, "EventsUndeliveredUrl", value=undelivered.queue_url)
         name_those_who_put_aside(undelivered, [])
         rule_arns = f"arn:{cdk.Aws.PARTITION}:events:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}:rule/{self.stack_name}-*"
         undelivered.add_to_resource_policy(
@@ -300,8 +304,8 @@ class SpotStack(cdk.Stack):
         name_senders(self.swapper.queue, wakers, operators)
         for pair, refuses in ((self.actions, replace), (self.creator, create), (self.swapper, swap)):
             name_those_who_put_aside(pair.dead_letters, [_role(refuses)], operators)
-        self._run_every("Scan", scan, minutes=5)
-        self._run_every("Reap", reap, minutes=10)
+        self._run_every("ScanCandidates", scan, minutes=5)
+        self._run_every("ReapOrphans", reap, minutes=10)
         return [scan, create, swap, replace, reap]
 
     def _actuator(
@@ -349,7 +353,7 @@ class SpotStack(cdk.Stack):
         return made
 
     def _run_every(self, name: str, target: lambda_.Function, *, minutes: int) -> None:
-        """Call a function on a schedule, never two at once: what is missed is not made up for."""
+        """Call a function on a schedule, never two at once: what is missed is not made up for, but tells of itself."""
         target.node.default_child.add_property_override("ReservedConcurrentExecutions", 1)
         # The scheduler hands the call to Lambda's own queue, which would try twice more and keep it for six hours.
         target.configure_async_invoke(retry_attempts=0, max_event_age=cdk.Duration.minutes(minutes))
@@ -371,6 +375,8 @@ class SpotStack(cdk.Stack):
                 "retryPolicy": {"maximumRetryAttempts": 0, "maximumEventAgeInSeconds": 60 * minutes},
             },
         )
+        calls = target.metric_invocations(period=cdk.Duration.minutes(_MISSED_RUNS * minutes))
+        alarm_on_silence(self, f"{name}Silent", calls, what="It is not called any more.", action=self._action)
 
 
 def _role(made: lambda_.Function) -> iam.IRole:

@@ -1,22 +1,32 @@
 """The usage ledger: the job, its bucket, and the table and workgroup to query it with."""
 
+from typing import Final
+
 import aws_cdk as cdk
 from aws_cdk import aws_athena as athena
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kinesis as kinesis
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from infra.dashboard import dashboard
+from infra.dashboard import add_usage, dashboard
 from infra.deployment import Capability, Deployment
-from infra.flink_application import FlinkApplication, read_stream
+from infra.flink_application import FlinkApplication, alarm_on_malformed, read_stream
 from infra.ledger_table import COLUMNS, PARTITIONS, projection
-from infra.parts import allow, use_key
+from infra.parts import alarm, allow, use_key
 from infra.shared import SharedStack
+from jobs.metric_names import SOURCE_LAG
 from jobs.settings import UsageSettings, UsageSink
 from jobs.settings.load import load_settings
 
 LEDGER_PREFIX = "ledger/"
+_LATE_MS: Final = 600_000
+# The longest span of a file is an hour (`usage.file_span`), and an alarm on a query sees three hours back.
+# Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-limits.html
+_SILENT_PERIOD: Final = cdk.Duration.minutes(30)
+_SILENT_PERIODS: Final = 3
 
 
 class UsageStack(cdk.Stack):
@@ -75,8 +85,26 @@ class UsageStack(cdk.Stack):
                 },
             },
         )
-        dashboard(self, name, job=self.job, stream=shared.changes, queues={})
+        self._add_alarms(shared.changes, shared.alarm_action)
+        shown = dashboard(self, name, job=self.job, stream=shared.changes, queues={})
+        add_usage(shown, self.job)
         cdk.CfnOutput(self, "LedgerLocation", value=location)
+
+    def _add_alarms(self, changes: kinesis.IStream, action: cloudwatch.IAlarmAction) -> None:
+        late = self.job.highest(SOURCE_LAG)
+        what = "Changes are read late, so the ledger is behind."
+        alarm(self, "LedgerLate", late, above=_LATE_MS, periods=5, what=what, action=action)
+        silent = cloudwatch.MathExpression(
+            expression="IF(FILL(records, 0) > 0 AND written <= 0, 1, 0)",
+            using_metrics={
+                "records": changes.metric_incoming_records(period=_SILENT_PERIOD, statistic="Sum"),
+                "written": self.job.growth("ledger_files", _SILENT_PERIOD),
+            },
+            period=_SILENT_PERIOD,
+        )
+        what = "Changes come, and no file of the ledger is written."
+        alarm(self, "LedgerSilent", silent, above=0, periods=_SILENT_PERIODS, what=what, action=action)
+        alarm_on_malformed(self, self.job, action)
 
 
 def _send_rows(usage: UsageSettings) -> list[iam.PolicyStatement]:

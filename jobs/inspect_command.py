@@ -9,8 +9,9 @@ from typing import Final
 
 import click
 
-from connectors.dynamodb.change import Change, Ignored, Malformed, TableSchema, parse_change
+from connectors.dynamodb.change import Change, Ignored, Malformed, TableSchema
 from connectors.dynamodb.clock import RECORDS_AROUND, is_too_far_ahead, malformed_clock
+from connectors.dynamodb.parse import parse_change
 from connectors.recordings.chunks import Chunk, read_chunks
 from connectors.recordings.files import RecordingError, RecordingFile
 from jobs.inspect import inspect_line

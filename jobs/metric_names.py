@@ -53,14 +53,16 @@ RULES: Final = {
 }
 """Counters of the capacity job where its rules change while it runs."""
 
+OUTBOX_WAITING: Final = "waiting"
+
 OUTBOX: Final = {
     "sent": "actions that the queue accepted",
     "expired": "actions that were past their end before they could be sent",
     "refused": "actions that the queue refused for good",
     "outages": "attempts to send that the queue gave no answer to",
-    "waiting": "actions that wait to be sent",
+    OUTBOX_WAITING: "actions that wait to be sent",
 }
-"""Metrics of the capacity job's way to its queue."""
+"""Metrics of a job's way to its queue: counters, and `OUTBOX_WAITING`, a gauge."""
 
 SOURCE_LAG: Final = "millisBehindLatest"
 """Of a job's source, a gauge for each shard: how far reading is behind its end."""
@@ -131,6 +133,7 @@ SPOT_ACTUATORS: Final = {
     "MarketsChanged": "pools that were left or returned to",
     "InstancesNotManaged": "orders about instances that are none of ours",
     "ActionsSkipped": "orders that there was nothing to do for any more",
+    "RunsFailed": "runs on a schedule that stopped at a call which failed",
     "MessagesReturned": "messages that went back to their queue",
     "MessagesRefused": "messages that can never succeed, put aside with the reason",
 }

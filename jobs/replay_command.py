@@ -126,10 +126,16 @@ def replay(
       conflicts.jsonl  changes with the eventID of another that says something else
 
     \b
+    With --job spot DIR gets, beside malformed.jsonl and summary.json:
+      actions.jsonl    instances to replace, pools to give up and to use again, each with its evidence
+      pools.jsonl      every change of the market of every pool, with all that counted
+
+    \b
     Examples:
       headroom replay tests/recordings/conversations.jsonl.gz --config examples/conversations.toml
       headroom replay monday/ tuesday/ --config headroom.toml --out both-days
       headroom replay day.jsonl.gz --job usage --config headroom.toml --out usage
+      headroom replay tests/recordings/spot-day.jsonl.gz --job spot --out spot
       headroom replay day.jsonl.gz --rules rules.toml
       headroom replay day.jsonl.gz --html
       headroom replay day.jsonl.gz --quiet --format json | jq .suspensions

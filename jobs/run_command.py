@@ -89,6 +89,7 @@ def capacity(**options: Any) -> None:
       undelivered.jsonl  those that the queue refused, or that were past their end before they could be sent
       malformed.jsonl    records that could not be read, with the reason
       late.jsonl         changes that came too late to count
+      rules.jsonl        what became of rules that came while it runs: applied, or refused and why
       status.json        the counts, the hottest keys and how far behind the run is, every second
 
     \b
@@ -231,6 +232,7 @@ class _Told:
         self._state = ""
         self._told_s = time.monotonic()
         self._records = 0
+        self._rules: dict[str, Any] = {}
         click.echo("starting Flink ...", err=True)
 
     def __call__(self, state: str, status: dict[str, Any] | None) -> None:
@@ -238,7 +240,10 @@ class _Told:
             self._state = state
             click.echo(f"the job is {state.lower()}", err=True)
         passed_s = time.monotonic() - self._told_s
-        if status is None or passed_s < _TELL_EVERY_S:
+        if status is None:
+            return
+        self._tell_rules(status.get("rules", {}))
+        if passed_s < _TELL_EVERY_S:
             return
         rate = max(0, status["records"] - self._records) / passed_s  # the counts begin again when the job restarts
         self._told_s, self._records = time.monotonic(), status["records"]
@@ -251,3 +256,11 @@ class _Told:
             err=True,
         )
         sys.stderr.flush()
+
+    def _tell_rules(self, rules: dict[str, Any]) -> None:
+        """Whoever has just changed a file of rules waits for what becomes of it."""
+        before, self._rules = self._rules, rules
+        if rules.get("version", 0) > before.get("version", 0):
+            click.echo(f"rules: version {rules['version']} has come", err=True)
+        if rules.get("refused", 0) > before.get("refused", 0):
+            click.echo(f"rules refused, which changes nothing: {rules.get('reason', 'see rules.jsonl')}", err=True)

@@ -103,12 +103,12 @@ def _fleet(made: Actuator, message: CreateSpot, group: Group) -> Fleet:
     at_ms, describe = made.clock_ms(), made.describe
     instances = describe.instances(member.instance_id for member in group.members)
     original = instances.get(message.original_id)
-    types = set(message.types.split()) | ({original.instance_type} if original else set())
+    types = set(message.types.split()) | ({original.instance_type, original.stands_for} if original else set())
     facts = describe.types(types)
     prices = made.on_demand_prices().listed
     if original is not None:
         on_demand, region = made.on_demand_prices(), message.region
-        prices, _ = prices_of(describe, on_demand, region, [original], at_ms, (types, original.zone))
+        prices, _, _ = prices_of(describe, on_demand, region, [original], at_ms, (types, original.zone))
     groups, images = with_images(describe, (group,), made.environment.tag)
     return Fleet(
         account=message.account,

@@ -14,7 +14,7 @@ from lambdas.spot.amazon import CALL_FAILED, AmazonError, amazon_error
 from lambdas.spot.drive import ALL_CALLS, LAUNCH_CALLS
 from lambdas.spot.fleet import ENDED, Fleet, Instance
 from lambdas.spot.invocation import actuator, failure_told
-from lambdas.spot.orphans import AdoptOrphan, EndOrphan, LeaveOrphan, judge_orphan
+from lambdas.spot.orphans import AdoptOrphan, DeferOrphan, Judged, LeaveOrphan, judge_orphan
 from lambdas.spot.plan import PlanSettings, plan_group
 from lambdas.spot.swap import GroupJournal, PlannedSwap
 
@@ -61,7 +61,8 @@ def _reap(made: Actuator) -> dict[str, int]:
     fleet, settings = scanned.fleet, made.settings(scanned.cover)
     for instance in orphans:
         journal = remembered.groups.get(instance.launched_for or "")
-        judged = judge_orphan(instance, fleet, journal, _planned(settings, fleet, instance, journal))
+        planned = _planned(settings, fleet, instance, journal)
+        judged = judge_orphan(instance, fleet, journal, planned, unread_prices=scanned.unread_prices)
         try:
             done = _carry_out(made, instance, judged)
         except (AmazonError, UndoneError, *CALL_FAILED) as error:
@@ -92,11 +93,14 @@ def _planned(
     return plan_group(fleet, group, journal or GroupJournal(group.name), settings).swaps
 
 
-def _carry_out(made: Actuator, instance: Instance, judged: LeaveOrphan | AdoptOrphan | EndOrphan) -> str:
+def _carry_out(made: Actuator, instance: Instance, judged: Judged) -> str:
     about: dict[str, Any] = {"instance": instance.instance_id, "group": instance.launched_for, "reason": judged.reason}
     if isinstance(judged, LeaveOrphan):
         made.logger.info("orphan_left", **about)
         return "left"
+    if isinstance(judged, DeferOrphan):
+        made.logger.error("orphan_failed", **about)
+        return "failed"
     done = "adopted" if isinstance(judged, AdoptOrphan) else "ended"
     made.logger.info(f"orphan_{done}", **about, dry_run=made.environment.dry_run)
     if made.environment.dry_run:

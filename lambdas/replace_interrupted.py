@@ -151,7 +151,7 @@ class Batch:
         instances = made.describe.instances(member.instance_id for group in managed for member in group.members)
         # There is no time to ask for what is known, however old.
         on_demand = made.on_demand_prices(fresh_ms=_ANY_AGE_MS)
-        prices, notes = prices_of(made.describe, on_demand, environment.region, instances.values(), at_ms)
+        prices, notes, _ = prices_of(made.describe, on_demand, environment.region, instances.values(), at_ms)
         for note in notes:
             made.logger.warning("prices", note=note)
         return Fleet(

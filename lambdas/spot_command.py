@@ -4,6 +4,7 @@ The `headroom` command is of the jobs, which import no actuator: it finds these 
 """
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -111,7 +112,10 @@ def plan(
     else:
         scanned, remembered = _snapshot(snapshot_file, listed, tag, compute_percent), Remembered()
     plans = _plans(scanned, remembered, tag, only)
-    click.echo(to_json(plans, scanned.cover.told) if as_json else "\n".join(lines_of(plans, scanned.cover.told)))
+    if as_json:
+        click.echo(to_json(plans, scanned.cover.told, scanned.fleet.prices.currency))
+    else:
+        _show(plans, scanned)
 
 
 @click.command()
@@ -145,7 +149,7 @@ def apply(
         _refuse("--table names no journal; without one nothing is changed")
     scanned, remembered, clients = _look(_prices(prices_file), tag, table, compute_percent)
     plans = _plans(scanned, remembered, tag, only)
-    click.echo("\n".join(lines_of(plans, scanned.cover.told)))
+    _show(plans, scanned)
     begun = [name for name, journal in remembered.groups.items() if journal.is_open and only in (None, name)]
     for name in begun:
         click.echo(f"{name}: swaps are under way, and will be finished")
@@ -155,6 +159,12 @@ def apply(
     if not yes:
         click.confirm(f"Swap {len(swaps)} now?", abort=True)
     sys.exit(_EXIT_FAILED if _carry_out(clients, table, tag, swaps, begun) else 0)
+
+
+def _show(plans: list[GroupPlan], scanned: Scanned) -> None:
+    width = shutil.get_terminal_size((0, 0)).columns or None  # what is no terminal has no width
+    for line in lines_of(plans, scanned.cover.told, scanned.fleet.prices.currency, width=width):
+        click.echo(line)
 
 
 def _carry_out(clients: Clients, table: str, tag: str, swaps: list[PlannedSwap], begun: list[str]) -> int:

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -20,13 +20,11 @@ class Faults:
         error: Status and code of the answer to every batch.
         entry_fails: The code with which an entry of a batch fails alone, None where it does not.
         loses_answers: Batches are accepted, and the connection ends without an answer.
-        is_silent: Nothing is answered until this changes.
     """
 
     error: tuple[int, str] | None = None
     entry_fails: Callable[[Entry], str | None] = lambda _: None
     loses_answers: bool = False
-    is_silent: threading.Event = field(default_factory=threading.Event)
 
 
 class FaultySqs:
@@ -53,7 +51,6 @@ class FaultySqs:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
-        self.faults.is_silent.clear()
         self._server.shutdown()
         self._server.server_close()
 
@@ -62,9 +59,6 @@ class FaultySqs:
         if request.headers.get("X-Amz-Target") == "AmazonSQS.SendMessageBatch":
             fields = json.loads(body)
             self.tried.append(fields["Entries"])
-            if faults.is_silent.is_set():
-                threading.Event().wait(5)
-                return
             if faults.error:
                 _reply(request, faults.error[0], {"__type": f"com.amazonaws.sqs#{faults.error[1]}", "message": "no"})
                 return

@@ -5,7 +5,7 @@ The layer sits in botocore's events, so what is tested is what runs: the same cl
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -39,6 +39,7 @@ from lambdas.spot.journal import JournalStore
 from lambdas.spot.saga_step import Call, SagaSettings
 from lambdas.spot.steps import CLAIM_MS
 from lambdas.spot.swap import GroupJournal, LaunchOption, PlannedSwap, Purpose, open_swap
+from tests.forked import Forks
 
 ACCOUNT, REGION, ZONE = "123456789012", "eu-west-1", "eu-west-1a"
 TAG = "AsgOptimiser"
@@ -98,6 +99,7 @@ class Cloud:
         types: the types that a scan looks at.
         watch: called after each call that may have changed something.
         meanwhile: what somebody else does just before a call, counted from 0.
+        at_call: told the number of each call, before anything else.
         deleting: groups that are being deleted: their members are on their way out, and they take no changes.
     """
 
@@ -112,6 +114,7 @@ class Cloud:
         self.no_checks: set[str] = set()
         self.watch: Callable[[], None] | None = None
         self.meanwhile: dict[int, Callable[[], None]] = {}
+        self.at_call: Callable[[int], None] = _nothing
         self.deleting: set[str] = set()
         self.spot_price: str | None = "0.0300"
         self.reserved: list[dict[str, Any]] = []
@@ -144,6 +147,7 @@ class Cloud:
         if self._quiet:
             return None
         name = model.name
+        self.at_call(len(self.calls))
         if other := self.meanwhile.pop(len(self.calls), None):
             with self.unseen():
                 other()
@@ -238,6 +242,20 @@ class Cloud:
         for group in (one for one in groups if one["AutoScalingGroupName"] in self.deleting):
             group["Status"] = "Delete in progress"
             group["Instances"] = [one | {"LifecycleState": "Terminating"} for one in group["Instances"]]
+
+    def failing_at(self, numbers: Container[int], fault: Fault) -> Forks[Any]:
+        """Forks before these calls, each with the fault at that call."""
+        return Forks(numbers, lambda call: self.fault_at.update({call: fault}))
+
+    @contextmanager
+    def forking(self, forks: Forks[Any]) -> Iterator[None]:
+        """What is asked in here is counted from 0, and the forks begin here."""
+        self.calls.clear()
+        self.at_call = forks.before
+        try:
+            yield
+        finally:
+            self.at_call = _nothing
 
     @contextmanager
     def unseen(self) -> Iterator[None]:
@@ -476,6 +494,10 @@ class Cloud:
             per_hour=None,
             reason="a test",
         )
+
+
+def _nothing(_call: int) -> None:
+    return
 
 
 def tags_of(instance: Any) -> dict[str, str]:

@@ -72,7 +72,7 @@ def outer(names: set[str] | frozenset[str]) -> set[str]:
 
 def test_there_are_modules_to_look_at() -> None:
     assert {"jobs.cli", "connectors.dynamodb.change", "lambdas"} <= set(MODULES)
-    assert "connectors.dynamodb.item_size" in imports_of("connectors.dynamodb.change")
+    assert "connectors.dynamodb.item_size" in imports_of("connectors.dynamodb.parse")
     assert "pyflink" in outer(reached_from("jobs.capacity.job"))
 
 

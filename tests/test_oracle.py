@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.actions import encode
-from connectors.dynamodb.change import Change, Ignored, TableSchema, parse_change
+from connectors.dynamodb.change import Change, Ignored, TableSchema
+from connectors.dynamodb.parse import parse_change
 from jobs.capacity.limits import Limits
 from jobs.capacity.policy import LeaseState, WindowTotal, decide
 from jobs.settings import (

@@ -219,7 +219,7 @@ class _Account:
         stop = threading.Event()
 
         def watch() -> None:
-            while not stop.wait(0.05):
+            while not stop.wait(0.25):  # what a killed run leaves lasts until the next
                 # The groups first: what ends meanwhile, the group may still list.
                 groups, instances = self.groups(), self.instances()
                 for group in groups:

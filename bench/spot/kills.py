@@ -11,7 +11,7 @@ from typing import Final
 import click
 
 from bench.spot import apply_kills
-from tests.lambdas.test_spot_saga_kills import MOST_CALLS, Ran, run
+from tests.lambdas.test_spot_saga_kills import Ran, at_each_call
 from tests.spot_cloud import Fault
 
 FAULTS: Final = (Fault.KILLED_BEFORE, Fault.KILLED_AFTER, Fault.LOST_ANSWER, Fault.THROTTLED, Fault.DENIED)
@@ -37,17 +37,7 @@ class _Row:
 
 def measure() -> Mapping[str, Mapping[str, str | int | float]]:
     """The counts, by what went wrong."""
-    return {str(fault): _Row(fault, _runs(fault)).figures() for fault in FAULTS}
-
-
-def _runs(fault: Fault) -> list[Ran]:
-    runs = []
-    for at in range(MOST_CALLS):
-        ran = run(at, fault)
-        if not ran.reached:
-            break
-        runs.append(ran)
-    return runs
+    return {str(fault): _Row(fault, at_each_call(fault)).figures() for fault in FAULTS}
 
 
 if __name__ == "__main__":

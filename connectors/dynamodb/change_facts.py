@@ -9,18 +9,11 @@ weighed, and a wrong `SizeBytes` beside it.
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from connectors.dynamodb.change import (
-    MAX_RECORD_BYTES,
-    NO_SETTINGS,
-    Change,
-    Ignored,
-    Malformed,
-    TableSchema,
-    is_expiry,
-    parse_change,
-)
+from connectors.dynamodb.change import NO_SETTINGS, Change, Ignored, Malformed, TableSchema
 from connectors.dynamodb.fast_path import keys_bytes, partition_key_of, weighed_sizes, written_at_ms
 from connectors.dynamodb.item_size import write_capacity_units
+from connectors.dynamodb.parse import is_expiry, parse_change
+from connectors.dynamodb.record_json import MAX_RECORD_BYTES
 from connectors.dynamodb.typed_record import UNUSUAL, StreamRecord, decode_record, image_bytes
 from connectors.dynamodb.usual_tables import UsualTables, deal
 

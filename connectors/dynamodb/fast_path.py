@@ -12,19 +12,7 @@ from typing import Final, NamedTuple
 
 from msgspec import UNSET, Raw
 
-from connectors.dynamodb.change import (
-    LAST_MS_OF_YEAR_9999,
-    MAX_PARTITION_KEY_BYTES,
-    MAX_RECORD_BYTES,
-    MICROSECONDS_ABOVE,
-    NO_SETTINGS,
-    Change,
-    Ignored,
-    Malformed,
-    TableSchema,
-    is_expiry,
-    parse_change,
-)
+from connectors.dynamodb.change import NO_SETTINGS, Change, Ignored, Malformed, TableSchema
 from connectors.dynamodb.item_size import (
     WRITE_UNIT_BYTES,
     binary_bytes,
@@ -32,6 +20,9 @@ from connectors.dynamodb.item_size import (
     number_bytes,
     write_capacity_units,
 )
+from connectors.dynamodb.parse import is_expiry, parse_change
+from connectors.dynamodb.record_fields import LAST_MS_OF_YEAR_9999, MAX_PARTITION_KEY_BYTES, MICROSECONDS_ABOVE
+from connectors.dynamodb.record_json import MAX_RECORD_BYTES
 from connectors.dynamodb.typed_record import (
     UNUSUAL,
     KeyValue,

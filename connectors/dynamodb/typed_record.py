@@ -1,7 +1,7 @@
 """Change records as DynamoDB usually writes them, decoded into types, and the sizes of their images.
 
 Quick because it only has to be right about what it accepts: whatever is unusual raises, mostly without saying why,
-and the reader in `change` says what it is.
+and the reader in `parse` says what it is.
 """
 
 from collections.abc import Iterable

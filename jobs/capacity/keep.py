@@ -7,6 +7,7 @@ A directory gets, a line for each:
     undelivered.jsonl  suspension that the queue refused for good, or that was past its end before it could be sent
     malformed.jsonl    record that could not be read, with the reason
     late.jsonl         change that came too late to count
+    rules.jsonl        file of rules that came while the job runs: the version that it applied, or why it was refused
 
 and `status.json`, which is replaced every second: the counts, the hottest keys, how far behind the run is.
 
@@ -78,6 +79,7 @@ class Keep(ProcessFunction):
         self._tell: dict[str, Callable[[str, str], None]] = {
             OutcomeKind.REPORT: self._report,
             OutcomeKind.WINDOW: self._window,
+            OutcomeKind.RULES: self._rules,
             OutcomeKind.SUSPENDED: self._decision,
             OutcomeKind.EXTENDED: self._decision,
             OutcomeKind.SHADOW_SUSPENDED: self._decision,
@@ -110,6 +112,10 @@ class Keep(ProcessFunction):
 
     def _window(self, _: str, line: str) -> None:
         self._standing.add_window(msgspec.json.decode(line))
+
+    def _rules(self, _: str, line: str) -> None:
+        self._standing.add_rules(msgspec.json.decode(line))
+        self._lines.add_text("rules", line)
 
     def _decision(self, kind: str, line: str) -> None:
         self._counters[_METRIC_OF_DECISION[kind]].inc()

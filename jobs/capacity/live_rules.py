@@ -4,6 +4,7 @@ A file of rules is parsed where it comes in. One with a mistake in it is logged,
 in force stays so. A version that is known already is passed over, so a file may come any number of times.
 """
 
+import json
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from connectors.kinesis.source import kinesis_table
 from connectors.published_metrics import PUBLISHED
 from jobs.capacity.kept_rules import KeptVersions, kept
 from jobs.capacity.operators import Leases, window_total
+from jobs.capacity.outcomes import OutcomeKind, applied_rules, refused_rules
 from jobs.capacity.rules import RulesError, Timeline, parse_rules
 from jobs.runtime import Environment
 from jobs.settings import Settings
@@ -127,32 +129,35 @@ class DecideByArrivingRules(KeyedBroadcastProcessFunction):
         self._refused = metrics.counter("rules_refused")
         self._timeline: Timeline | None = None
         self._versions = KeptVersions(self._settings)
+        self._untold: list[dict[str, str | int]] = []
 
     def process_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator[Row]:
         """The outcomes of one total."""
         total = window_total(value)
         timeline = self._timeline or self._restored(ctx.get_broadcast_state(VERSIONS_STATE))
-        return self._leases.decide(total, timeline.at(total.step_end_ms), ctx.timer_service())
+        yield from self._tell()
+        yield from self._leases.decide(total, timeline.at(total.step_end_ms), ctx.timer_service())
 
     def process_broadcast_element(self, value: str, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator[Row]:
-        """Nothing; the versions in a file that are new are in force from their times on."""
+        """What became of a file; the versions in it that are new are in force from their times on."""
         state = ctx.get_broadcast_state(VERSIONS_STATE)
         self._restored(state)
         newest = self._versions.newest
         try:
             versions = parse_rules(value, self._settings, "rules")
         except RulesError as error:
-            self._refused.inc()
             logger.error("refused; version %s stays in force: %s", newest, error)
-            return iter(())
-        arrived_ms = time_ns() // 1_000_000
+            self._refuse(str(error))
+            return self._tell()
+        arrived_ms = _now_ms()
         for version in versions:
             if version.number > newest:
                 state.put(str(version.number), kept(arrived_ms, value))
                 self._applied.inc()
+                self._untold.append(applied_rules(version.number, arrived_ms))
                 logger.warning("rules: version %s has come", version.number)
         self._restored(state)
-        return iter(())
+        return self._tell()
 
     def on_timer(self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext) -> Iterator[Row]:
         """Nothing; a key may be forgotten."""
@@ -163,7 +168,20 @@ class DecideByArrivingRules(KeyedBroadcastProcessFunction):
     def _restored(self, state: Any) -> Timeline:
         """The timeline of all versions in the state, also after a restart."""
         for problem in self._versions.read(state.items()):
-            self._refused.inc()
+            self._refuse(problem)
             logger.error("kept, but no longer allowed by the settings, and not in force: %s", problem)
         self._timeline = self._versions.timeline()
         return self._timeline
+
+    def _refuse(self, reason: str) -> None:
+        self._refused.inc()
+        self._untold.append(refused_rules(reason, _now_ms()))
+
+    def _tell(self) -> Iterator[Row]:
+        """What was not told yet of rules that came, or were met in the state."""
+        untold, self._untold = self._untold, []
+        return iter([Row(OutcomeKind.RULES.value, json.dumps(line, ensure_ascii=False)) for line in untold])
+
+
+def _now_ms() -> int:
+    return time_ns() // 1_000_000

@@ -16,6 +16,7 @@ class OutcomeKind(StrEnum):
     SHADOW_SUSPENDED = "shadow_suspended"  # the same, of rules that change, while shadow is in force: not sent
     SHADOW_EXTENDED = "shadow_extended"
     REPORT = "report"  # see `jobs.recorded.reports`
+    RULES = "rules"  # what became of rules that came while the job runs
 
 
 BEGINS: Final = frozenset({OutcomeKind.SUSPENDED, OutcomeKind.SHADOW_SUSPENDED})
@@ -23,6 +24,16 @@ BEGINS: Final = frozenset({OutcomeKind.SUSPENDED, OutcomeKind.SHADOW_SUSPENDED})
 
 SHADOWS: Final = frozenset({OutcomeKind.SHADOW_SUSPENDED, OutcomeKind.SHADOW_EXTENDED})
 """Kinds of actions that are not sent."""
+
+
+def applied_rules(version: int, at_ms: int) -> dict[str, str | int]:
+    """The fields of a line in `rules.jsonl` for a version that is in force, or will be from its time on."""
+    return {"at_ms": at_ms, "outcome": "applied", "version": version}
+
+
+def refused_rules(reason: str, at_ms: int) -> dict[str, str | int]:
+    """The same for a file of rules that changed nothing, or a version that settings no longer allow."""
+    return {"at_ms": at_ms, "outcome": "refused", "reason": reason}
 
 
 def window_line(

@@ -17,12 +17,14 @@ class Standing:
         counts: All that was read.
         decided: Suspensions begun and extended.
         delivered: What became of their messages, by the words of the outbox.
+        rules: Of rules that came: the newest `version`, how often some were `refused`, and the last `reason` for it.
     """
 
     step_ms: int
     counts: Counts = field(default_factory=Counts)
     decided: dict[str, int] = field(default_factory=dict)
     delivered: dict[str, int] = field(default_factory=dict)
+    rules: dict[str, Any] = field(default_factory=dict)
     _hottest: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
 
     def add_report(self, report: Report) -> None:
@@ -36,6 +38,15 @@ class Standing:
     def add_decision(self, kind: str) -> None:
         """Take note of a suspension begun or extended."""
         self.decided[kind] = self.decided.get(kind, 0) + 1
+
+    def add_rules(self, line: dict[str, Any]) -> None:
+        """Take note of what became of rules; a reason is worth telling until later ones are applied."""
+        if line["outcome"] == "applied":
+            self.rules["version"] = line["version"]
+            self.rules.pop("reason", None)
+        else:
+            self.rules["refused"] = self.rules.get("refused", 0) + 1
+            self.rules["reason"] = line["reason"]
 
     def add_delivery(self, kind: str) -> None:
         """Take note of what became of a message."""
@@ -60,5 +71,6 @@ class Standing:
             "lag_ms": self.lag_ms(now_ms),
             "decided": self.decided,
             "delivered": self.delivered,
+            "rules": self.rules,
             "hottest": hottest[:_MOST_HOTTEST],
         }

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from connectors.dynamodb.change import Change, TableSchema, parse_change
+from connectors.dynamodb.change import Change, TableSchema
+from connectors.dynamodb.parse import parse_change
 from connectors.recordings.envelopes import expand
 from connectors.recordings.files import RecordingFile
 from connectors.recordings.segments import plan_segments

@@ -8,7 +8,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from jobs.consumption.ledger_places import are_ledgers, read_ledger_consumption
+from jobs.consumption.ledger_arguments import are_ledgers, read_ledger_consumption
 from jobs.consumption.recorded import read_consumption
 from jobs.consumption.series import SECOND_MS, Consumption
 from jobs.hot_keys.page import hot_keys_page

@@ -6,9 +6,10 @@ import click
 
 from jobs.options import EXIT_FAILED, open_settings, refuse
 from jobs.package.build import PROJECT_ROOT, BuildError, Built, build
-from jobs.package.check import CheckError, check
+from jobs.package.check import check
 from jobs.package.flink_environment import EnvironmentMissingError
 from jobs.package.lock import LockError
+from jobs.package.run import CheckError
 from jobs.package.targets import TARGETS
 from jobs.package.wheels import WheelError, kept_wheels
 from jobs.settings.properties import PropertiesError
@@ -109,7 +110,10 @@ def check_command(file: Path, recording: Path | None, config_file: Path, python:
 
     ZIP is unpacked into an empty directory. A job runs on Flink's local cluster under Python 3.12, reads its settings
     from the property file of Managed Service for Apache Flink, and can write to nothing but the temporary directory.
-    Lambdas are loaded the same way. The first time, an environment with Flink is made, about 1 GB.
+    The first time, an environment with Flink is made, about 1 GB.
+
+    Each lambda is called the same way, with a message that is none and an AWS that denies every call. Where this
+    machine is no arm64, what is compiled in the package is exchanged for the same version for this machine.
 
     
     Exit status: 0 when ZIP ran to a result; 1 when it did not, or there is nothing to run it in; 2 when a setting or a
@@ -123,13 +127,16 @@ def check_command(file: Path, recording: Path | None, config_file: Path, python:
     settings = open_settings(config_file)
     try:
         checked = check(file, recording, settings, python, lambda line: click.echo(line, err=True))
-    except (CheckError, EnvironmentMissingError) as error:
+    except (CheckError, EnvironmentMissingError, WheelError) as error:
         refuse([str(error)], EXIT_FAILED)
     except PropertiesError as error:
         refuse(error.problems)
     told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(checked.outcomes.items()))
     click.echo(f"{file}: {checked.name} ran to a result in {checked.wall_s:.0f} s: {told}")
     click.echo(f"  {checked.python}, held by {checked.how}")
+    if TARGETS[checked.name].entry is None:
+        for line in checked.lines:
+            click.echo(f"  {line}")
 
 
 def _tell(built: Built) -> None:

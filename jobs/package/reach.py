@@ -68,4 +68,9 @@ def _imported(path: Path) -> Iterator[str]:
 
 def _data_files(folders: Iterable[Path]) -> Iterator[Path]:
     for folder in folders:
-        yield from (path for path in folder.iterdir() if path.is_file() and path.suffix not in (".py", ".pyc"))
+        yield from (path for path in folder.iterdir() if path.is_file() and not _passed_over(path.name))
+
+
+def _passed_over(name: str) -> bool:
+    """A module, or what an editor or a file manager leaves beside the files that it has open."""
+    return name.endswith((".py", ".pyc", "~")) or name.startswith(".")

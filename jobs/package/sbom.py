@@ -28,9 +28,14 @@ class Component:
         """Its package URL."""
         return f"pkg:pypi/{self.name}@{self.version}"
 
-    def license(self) -> str | None:
-        """The licence as an SPDX expression, or None where the distribution does not give one as such."""
-        return HeaderParser().parsestr(self.metadata).get("License-Expression")
+    def licenses(self) -> list[dict[str, Any]]:
+        """Its licence as an SPDX expression, else in the words of the distribution, as CycloneDX lists it."""
+        told = HeaderParser().parsestr(self.metadata)
+        if expression := told.get("License-Expression"):
+            return [{"expression": expression}]
+        # Some put the whole text there.
+        words = told.get("License", "").strip()
+        return [{"license": {"name": words}}] if words and "\n" not in words else []
 
 
 def manifest(target: str, version: str, python: str, machine: str, files: Mapping[str, bytes]) -> str:
@@ -86,8 +91,8 @@ def _library(component: Component) -> dict[str, Any]:
         "purl": component.purl,
         "hashes": [{"alg": "SHA-256", "content": component.sha256}],
     }
-    expression = component.license()
-    return entry | {"licenses": [{"expression": expression}]} if expression else entry
+    licenses = component.licenses()
+    return entry | {"licenses": licenses} if licenses else entry
 
 
 def _jar(name: str, content: bytes) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from jobs.execution import ExecutionMode
 from jobs.results import Results
 from jobs.settings import Settings
 from jobs.spot.outcomes import OutcomeKind
-from jobs.spot.tally import Tally
+from jobs.spot.tally import Tally, change_order
 from jobs.spot.timeline import Timeline
 
 LINE_FILES: Final = ("actions.jsonl", "shadow.jsonl", "pools.jsonl", "malformed.jsonl")
@@ -91,8 +91,9 @@ def _sort_out(outcome: str, results: Results, tally: Tally, settings: Settings) 
     if kind == OutcomeKind.POOL:
         fields = json.loads(line)
         tally.add_change(fields)
-        where = f"{fields['account']} {fields['region']}"
-        results.add("pools.jsonl", (fields["at_ms"], where, fields["instance_type"], fields["zone"]), line)
+        pool = " ".join(fields[name] for name in ("account", "region", "instance_type", "zone"))
+        at_ms, told, before = change_order(fields)
+        results.add("pools.jsonl", (at_ms, pool, told, before), line)
         return
     action = decode(line.encode())
     tally.add_action(action)

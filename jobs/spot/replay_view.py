@@ -20,7 +20,7 @@ _MOST_ROWS: Final = 20
 
 
 def _found(tally: Tally) -> str:
-    return f"{tally.counts.events:,} events, {len(tally.replacements):,} replacements"
+    return f"{_many(tally.counts.events, 'event')}, {_many(len(tally.replacements), 'replacement')}"
 
 
 def show_result(tally: Tally, summary: dict[str, Any], settings: Settings, out: Path) -> None:
@@ -38,7 +38,7 @@ def _show_replacements(console: Console, tally: Tally) -> None:
         console.print("No Spot Instance was interrupted.")
         return
     count = len(tally.replacements)
-    title = f"{count:,} Spot Instance{'s' * (count != 1)} would have been replaced"
+    title = f"{_many(count, 'Spot Instance')} would have been replaced"
     table = Table(title=title, **PLAIN_TABLE)
     for heading in ("Instance", "At (UTC)", "Told by", "Region"):
         table.add_column(heading, no_wrap=True)
@@ -74,7 +74,8 @@ def _show_pools(console: Console, tally: Tally) -> None:
 def _show_counts(console: Console, tally: Tally, summary: dict[str, Any], settings: Settings) -> None:
     counts = tally.counts
     console.print(
-        f"{counts.events:,} events about {counts.instances:,} instances in {summary['wall_s']:,.1f} s", highlight=False
+        f"{_many(counts.events, 'event')} about {_many(counts.instances, 'instance')} in {summary['wall_s']:,.1f} s",
+        highlight=False,
     )
     if settings.shadow:
         console.print("Shadow: every decision was made, none would be sent; they are in shadow.jsonl.")
@@ -82,11 +83,15 @@ def _show_counts(console: Console, tally: Tally, summary: dict[str, Any], settin
         "malformed, kept with their reasons in malformed.jsonl": counts.malformed,
         "not ours, ignored": counts.ignored,
         "told more than once": counts.duplicates,
-        "instances at risk of which no scan tells where they run: they move no pool": counts.without_facts,
+        "at risk, of which no scan tells where they run: they move no pool": counts.without_facts,
     }
     for text, count in notes.items():
         if count:
             console.print(f"  {count:,} {text}", highlight=False)
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def _utc(at_ms: int) -> str:

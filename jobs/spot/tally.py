@@ -43,6 +43,16 @@ class PoolCourse:
     fell_back: int = 0
     market: Market = Market.ARMED
     since_ms: int = 0
+    newest: tuple[int, bool, str] = (0, False, "")
+
+
+def change_order(line: dict[str, Any]) -> tuple[int, bool, str]:
+    """What puts the lines of one pool in the order in which its market changed.
+
+    At the same time what time alone brings comes before what evidence does, and that goes from armed to suspect before
+    it goes back: what is bad counts first.
+    """
+    return line["at_ms"], line["cause"] is not None, line["before"]
 
 
 @dataclass(slots=True)
@@ -67,13 +77,15 @@ class Tally:
                 self.returns += 1
 
     def add_change(self, line: dict[str, Any]) -> None:
-        """Take note of a line of `pools.jsonl`; those of one pool come in the order of their times."""
+        """Take note of a line of `pools.jsonl`; they come in any order."""
         pool = Pool(line["account"], line["region"], line["instance_type"], line["zone"])
         course = self.pools.setdefault(pool, PoolCourse())
         self.pool_changes += 1
-        course.market, course.since_ms = Market(line["after"]), line["at_ms"]
-        course.suspected += course.market is Market.SUSPECT
-        course.fell_back += course.market in (Market.FALLBACK, Market.PINNED)
+        after, order = Market(line["after"]), change_order(line)
+        course.suspected += after is Market.SUSPECT
+        course.fell_back += after in (Market.FALLBACK, Market.PINNED)
+        if order >= course.newest:
+            course.market, course.since_ms, course.newest = after, line["at_ms"], order
 
     def summary(self, wall_s: float) -> dict[str, Any]:
         """The fields of `summary.json`."""

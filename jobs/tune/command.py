@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from jobs.capacity.rules import uses_rules
-from jobs.consumption.ledger_places import are_ledgers, read_ledger_consumption
+from jobs.consumption.ledger_arguments import are_ledgers, read_ledger_consumption
 from jobs.consumption.recorded import read_consumption
 from jobs.options import Notation, cache_option, config_option, open_recordings, open_settings, refuse
 from jobs.settings import Settings

@@ -12,11 +12,11 @@ from typing import Final
 import duckdb
 
 from jobs.settings import UsageSettings
-from jobs.usage.facts import WINDOW_MS
 from jobs.usage.ledger import Ledger
 from jobs.usage.ledger_file import write_rows
 from jobs.usage.ledger_paths import file_of
 from jobs.usage.ledger_rows import LedgerRow
+from jobs.usage.minute_sums import WINDOW_MS
 from jobs.usage.query import open_ledger
 
 _FETCHED: Final = 100_000

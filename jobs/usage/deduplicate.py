@@ -1,6 +1,6 @@
 """Which events are copies of one that was counted, and what to take away from the sums that counted them. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final
@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.recorded.distinct import Key
-from jobs.usage.facts import EVENT_COLUMNS, EVENT_NAMES, WINDOW_MS, EventBatch
+from jobs.usage.facts import EVENT_COLUMNS, EVENT_NAMES, EventBatch
+from jobs.usage.minute_sums import WINDOW_MS, FileLayout, KeySum, MinuteSums
 from jobs.usage.seen_events import SeenArray, SeenEvents
 
 _MIX: Final = tuple(
@@ -45,12 +46,25 @@ class Copy:
         return (arrived_ms, own_ms) if self.at_ms < self.arrived_ms - out_of_orderness_ms else (own_ms, None)
 
 
+def taken_away(
+    copies: Iterable[Copy], out_of_orderness_ms: int, layout: FileLayout
+) -> Iterator[tuple[str, MinuteSums]]:
+    """What copies added to sums, as sums to take away again, by the paths of the files that they belong to."""
+    windows: dict[int, list[tuple[Key, KeySum]]] = {}
+    for copy in copies:
+        window_ms, corrects_ms = copy.windows_ms(out_of_orderness_ms)
+        sums = -copy.wcu, -1 if copy.wcu else 0, -copy.new_bytes, -1
+        key_sum = KeySum(copy.key[1], copy.key[2], copy.event_name, corrects_ms, *sums)
+        windows.setdefault(window_ms, []).append((copy.key, key_sum))
+    for window_ms, key_sums in windows.items():
+        yield from layout.dealt(window_ms, key_sums)
+
+
 @dataclass(slots=True)
 class CopiesReport:
-    """What was found about copies: how many, how many late ones among them, and the lines for conflicts."""
+    """What was found about copies: how many there were, and the lines for conflicts."""
 
     duplicates: int = 0
-    late: int = 0
     conflicts: list[dict[str, Any]] = field(default_factory=list)
 
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from importlib.resources import files
 from typing import Final
 
 from pyflink.common import Types
-from pyflink.datastream import DataStream
+from pyflink.datastream import DataStream, KeyedStream
 from pyflink.table import Schema, Table
 from pyflink.table.expressions import col, lit
 from pyflink.table.types import DataType
@@ -15,12 +14,10 @@ from connectors.recordings.segments import Segment
 from jobs.recorded.source import recorded_source as lanes_source
 from jobs.runtime import Environment
 from jobs.settings import Settings, UsageSettings, UsageSink
-from jobs.text_as_bytes import text_as_bytes
 from jobs.usage.operators import (
     COMPENSATION_COLUMNS,
     COMPENSATION_TYPE,
     OUTCOME_TYPE,
-    TEXTS_OF_ROWS,
     USAGE_COLUMNS,
     Deduplicate,
     SendToFirehose,
@@ -29,7 +26,7 @@ from jobs.usage.operators import (
 )
 from jobs.usage.outcomes import OutcomeKind
 
-_SUM_COLUMNS: Final = (*[*COMPENSATION_COLUMNS][:10], "counted_at")
+_SUM_COLUMNS: Final = ("file", "sums", "at_ms")
 # A watermark says that nothing at or before it is still to come.
 _LOW_WATER: Final = "TO_TIMESTAMP_LTZ(low_water_ms - 1, 3)"
 
@@ -59,30 +56,20 @@ def build(environment: Environment, source: Table, settings: Settings) -> Table:
         .uid("deduplicate")
     )
     taken_away = tables.from_data_stream(copies, _timed_schema(COMPENSATION_COLUMNS, "SOURCE_WATERMARK()"))
-    sums = [
-        table.filter(col("table_name").is_not_null).select(*map(col, _SUM_COLUMNS)) for table in (found, taken_away)
-    ]
-    tables.create_temporary_view("usage_facts", sums[0].union_all(sums[1]))
-    rows = tables.to_data_stream(text_as_bytes(tables.sql_query(ledger_sql()), TEXTS_OF_ROWS))
+    sums = [table.filter(col("file").is_not_null).select(*map(col, _SUM_COLUMNS)) for table in (found, taken_away)]
+    of_files = tables.to_data_stream(sums[0].union_all(sums[1])).key_by(lambda sums: sums[0], key_type=Types.STRING())
     reports = [
         table.filter(col("report").is_not_null).select(lit(kind.value), col("report"))
         for table, kind in ((found, OutcomeKind.REPORT), (taken_away, OutcomeKind.COPIES))
     ]
-    return tables.from_data_stream(_kept(rows, settings.usage)).union_all(reports[0]).union_all(reports[1])
+    return tables.from_data_stream(_kept(of_files, settings.usage)).union_all(reports[0]).union_all(reports[1])
 
 
-def ledger_sql() -> str:
-    """The query that sums up the ledger's rows, from its SQL file."""
-    return files(__package__).joinpath("ledger.sql").read_text(encoding="utf-8")
-
-
-def _kept(rows: DataStream, settings: UsageSettings) -> DataStream:
+def _kept(of_files: KeyedStream, settings: UsageSettings) -> DataStream:
     if settings.sink is UsageSink.FIREHOSE:
-        send = SendToFirehose(settings)
-        sent = rows.key_by(send.part_of, key_type=Types.INT()).process(send, output_type=OUTCOME_TYPE)
+        sent = of_files.process(SendToFirehose(settings), output_type=OUTCOME_TYPE)
         return sent.name("send to Firehose").uid("send-to-firehose")
-    write_files = WriteFiles(settings)
-    written = rows.key_by(write_files.path_of, key_type=Types.STRING()).process(write_files, output_type=OUTCOME_TYPE)
+    written = of_files.process(WriteFiles(settings), output_type=OUTCOME_TYPE)
     return written.name("write ledger files").uid("write-ledger-files")
 
 

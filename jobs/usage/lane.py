@@ -11,7 +11,9 @@ from jobs.recorded.decoded import Decoded, OpenSegment
 from jobs.recorded.distinct import KeyReports
 from jobs.recorded.open_segments import OpenSegments
 from jobs.recorded.reports import Report, write_report
-from jobs.usage.facts import Event, UsageCollector, UsageRow
+from jobs.usage.collector import UsageCollector
+from jobs.usage.facts import Event, UsageRow
+from jobs.usage.minute_sums import FileLayout
 
 _NO_EARLIEST_MS: Final = 1 << 62
 
@@ -22,6 +24,7 @@ class LaneSettings:
 
     out_of_orderness_ms: int
     future_tolerance_ms: int
+    layout: FileLayout
 
 
 class UsageLane:
@@ -36,7 +39,7 @@ class UsageLane:
     def __init__(self, segments: Sequence[Segment], fact_path: FactPath, settings: LaneSettings) -> None:
         self._segments = OpenSegments(segments, fact_path)
         self._settings = settings
-        self._collector = UsageCollector(settings.out_of_orderness_ms)
+        self._collector = UsageCollector(settings.out_of_orderness_ms, settings.layout)
         self._keys = KeyReports()
 
     def rows(self) -> Iterator[UsageRow]:

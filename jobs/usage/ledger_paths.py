@@ -78,6 +78,11 @@ def file_of(
 ) -> LedgerFile:
     """The file that a row belongs to."""
     bucket = bucket_of(table, partition_key, partition_key_type, buckets)
+    return file_of_bucket(table, bucket, window_start_ms, span_ms=span_ms, buckets=buckets)
+
+
+def file_of_bucket(table: str, bucket: int, window_start_ms: int, *, span_ms: int, buckets: int) -> LedgerFile:
+    """The file that rows of a window and a bucket belong to."""
     return LedgerFile(path_part(table), window_start_ms // span_ms * span_ms, span_ms, bucket, buckets)
 
 

@@ -10,7 +10,7 @@ from jobs.runtime import Environment
 from jobs.settings import Settings
 from jobs.usage.job import build
 from jobs.usage.keep import Keep
-from jobs.usage.operators import USAGE_COLUMNS, fact_path
+from jobs.usage.operators import USAGE_COLUMNS, fact_path, file_layout
 from jobs.usage.shard import ShardSettings, mark_row, read_batch
 from jobs.usage.store import absolute_location
 
@@ -53,7 +53,10 @@ class ReadUsage:
         settings = self._settings
         self._fact_path = fact_path(settings)
         self._shard_settings = ShardSettings(
-            settings.window.out_of_orderness_ms, settings.decode.future_tolerance_ms, settings.kinesis.margin_ms
+            settings.window.out_of_orderness_ms,
+            settings.decode.future_tolerance_ms,
+            settings.kinesis.margin_ms,
+            file_layout(settings.usage),
         )
 
     def read(self, batch: ShardBatch) -> ReadBatch:

@@ -1,7 +1,7 @@
 """What Flink calls: thin shells around the lane, the duplicates and the files."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
@@ -14,36 +14,27 @@ from connectors.firehose import put_records
 from connectors.recordings.segments import Segment
 from jobs.recorded.tables import table_schemas
 from jobs.settings import Settings, UsageSettings, WeighImages
-from jobs.text_as_bytes import text_of
 from jobs.usage.deduplicate import (
     CopiesReport,
-    Copy,
     Events,
     conflict_line,
     find_copies,
+    taken_away,
     write_copies_report,
 )
-from jobs.usage.facts import WINDOW_MS, EventBatch, UsageRow, decode_batch, encode_batch
+from jobs.usage.facts import EventBatch, UsageRow, decode_batch, encode_batch
 from jobs.usage.lane import LaneSettings, UsageLane
 from jobs.usage.ledger import is_compacted
 from jobs.usage.ledger_file import write_rows
-from jobs.usage.ledger_paths import LedgerFile, bucket_of, file_of
-from jobs.usage.ledger_rows import LedgerRow, encode_row, sort_order
+from jobs.usage.ledger_rows import encode_row, sort_order
+from jobs.usage.minute_sums import FileLayout, MinuteSums, added_up, decode_sums, encode_sums, ledger_rows
 from jobs.usage.outcomes import OutcomeKind, write_file_report
 from jobs.usage.seen_events import SeenArray, SeenEvents
 from jobs.usage.store import LedgerStore
 
 USAGE_COLUMNS: Final[dict[str, DataType]] = {
-    "table_name": DataTypes.STRING(),
-    "partition_key": DataTypes.STRING(),
-    "partition_key_type": DataTypes.STRING(),
-    "window_start_ms": DataTypes.BIGINT(),
-    "event_name": DataTypes.STRING(),
-    "corrects_ms": DataTypes.BIGINT(),
-    "wcu": DataTypes.BIGINT(),
-    "writes": DataTypes.BIGINT(),
-    "bytes_written": DataTypes.BIGINT(),
-    "changes": DataTypes.BIGINT(),
+    "file": DataTypes.STRING(),
+    "sums": DataTypes.BYTES(),
     "event_partition": DataTypes.BIGINT(),
     "events": DataTypes.BYTES(),
     "at_ms": DataTypes.BIGINT(),
@@ -52,18 +43,12 @@ USAGE_COLUMNS: Final[dict[str, DataType]] = {
 }
 """The columns of what readers give out: those of `UsageRow`."""
 
-COMPENSATION_COLUMNS: Final = {
-    name: kind for name, kind in USAGE_COLUMNS.items() if name not in ("event_partition", "events", "low_water_ms")
-}
-"""What is taken away from sums, as rows like the sums; or, without a table, a report of the copies found."""
+COMPENSATION_COLUMNS: Final = {name: USAGE_COLUMNS[name] for name in ("file", "sums", "at_ms", "report")}
+"""What is taken away from sums, as rows like the sums; or, without a file, a report of the copies found."""
 
-_STRINGS: Final = frozenset({"table_name", "partition_key", "partition_key_type", "event_name", "report"})
 COMPENSATION_TYPE: Final = Types.ROW_NAMED(
-    list(COMPENSATION_COLUMNS), [Types.STRING() if name in _STRINGS else Types.LONG() for name in COMPENSATION_COLUMNS]
+    list(COMPENSATION_COLUMNS), [Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE()), Types.LONG(), Types.STRING()]
 )
-
-TEXTS_OF_ROWS: Final = ("table_name", "partition_key")
-"""The columns of the ledger's rows that reach Python as bytes, see `jobs.text_as_bytes`."""
 
 OUTCOME_TYPE: Final = Types.ROW_NAMED(["kind", "line"], [Types.STRING(), Types.STRING()])
 
@@ -73,9 +58,16 @@ def fact_path(settings: Settings) -> FactPath:
     return FactPath(table_schemas(settings), weigh_always=settings.decode.weigh_images is WeighImages.ALWAYS)
 
 
+def file_layout(settings: UsageSettings) -> FileLayout:
+    """How keys and times are dealt to files."""
+    return FileLayout(settings.file_span_ms, settings.buckets)
+
+
 def open_lane(segments: Sequence[Segment], settings: Settings) -> Iterator[UsageRow]:
     """The rows of a lane of a recording."""
-    lane_settings = LaneSettings(settings.window.out_of_orderness_ms, settings.decode.future_tolerance_ms)
+    lane_settings = LaneSettings(
+        settings.window.out_of_orderness_ms, settings.decode.future_tolerance_ms, file_layout(settings.usage)
+    )
     return UsageLane(segments, fact_path(settings), lane_settings).rows()
 
 
@@ -89,6 +81,7 @@ class Deduplicate(KeyedProcessFunction):
     def __init__(self, settings: Settings) -> None:
         self._out_of_orderness_ms = settings.window.out_of_orderness_ms
         self._horizon_ms = settings.usage.horizon_ms
+        self._layout = file_layout(settings.usage)
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Prepare what a worker needs before its first batch."""
@@ -112,18 +105,16 @@ class Deduplicate(KeyedProcessFunction):
             kept = {number: SeenArray.from_bytes(array) for number, array in self._seen.items()}
             seen = self._in_memory[partition] = SeenEvents(kept)
         before = set(seen.arrays)
-        report = CopiesReport()
-        for copy in find_copies(events, seen, self._horizon_ms):
-            report.duplicates += 1
-            if copy.is_conflict:
-                report.conflicts.append(conflict_line(copy))
-            yield _compensation(copy, self._out_of_orderness_ms)
+        copies = list(find_copies(events, seen, self._horizon_ms))
         for number in before - set(seen.arrays):
             self._seen.remove(number)
         for number in set(seen.arrays) - before:
             self._seen.put(number, seen.arrays[number].to_bytes())
-        if report.duplicates:
-            yield Row(*[None] * 10, timestamp, write_copies_report(report))
+        for path, sums in taken_away(copies, self._out_of_orderness_ms, self._layout):
+            yield Row(path, encode_sums(sums), sums.last_ms, None)
+        if copies:
+            conflicts = [conflict_line(copy) for copy in copies if copy.is_conflict]
+            yield Row(None, None, timestamp, write_copies_report(CopiesReport(len(copies), conflicts)))
 
     def _due(self, arrived_ms: int) -> Events:
         """The events that arrived by then; those after it go on waiting."""
@@ -138,55 +129,64 @@ class Deduplicate(KeyedProcessFunction):
         return Events(due)
 
 
-def _compensation(copy: Copy, out_of_orderness_ms: int) -> Row:
-    window_ms, corrects_ms = copy.windows_ms(out_of_orderness_ms)
-    sums = (-copy.wcu, -1 if copy.wcu else 0, -copy.new_bytes, -1)
-    return Row(*copy.key, window_ms, copy.event_name, corrects_ms, *sums, window_ms + WINDOW_MS - 1, None)
+class _ArrivingSums:
+    """Sums of a file that wait in state until their minute is over."""
 
+    def __init__(self, runtime_context: RuntimeContext) -> None:
+        self._waiting = runtime_context.get_list_state(ListStateDescriptor("arriving", Types.PICKLED_BYTE_ARRAY()))
 
-def ledger_row(row: Row) -> LedgerRow:
-    """The row of the ledger that a row of the query `ledger.sql` says."""
-    _, partition_key, key_type, window_start_ms, event_name, corrects_ms, wcu, writes, bytes_written = row
-    return LedgerRow(
-        text_of(partition_key), key_type, window_start_ms, event_name, wcu, writes, bytes_written, corrects_ms
-    )
+    def add(self, sums: bytes) -> None:
+        """Keep some."""
+        self._waiting.add(sums)
+
+    def over(self, timestamp: int) -> list[MinuteSums]:
+        """Those of minutes that are over, added up; they are kept no longer."""
+        waiting = [(decode_sums(each), each) for each in self._waiting]
+        over = [sums for sums, _ in waiting if sums.last_ms <= timestamp]
+        if over:
+            self._waiting.clear()
+            for sums, encoded in waiting:
+                if sums.last_ms > timestamp:
+                    self._waiting.add(encoded)
+        return added_up(over)
 
 
 class WriteFiles(KeyedProcessFunction):
-    """Writes each file of the ledger once its time is over, and tells of it."""
+    """Writes each file of the ledger once its time is over, and tells of it. Its keys are paths."""
 
     def __init__(self, settings: UsageSettings) -> None:
         self._settings = settings
+        self._layout = file_layout(settings)
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Prepare what a worker needs before its first row."""
         self._store = LedgerStore(self._settings.ledger, self._settings.region, self._settings.endpoint_url)
-        self._rows = runtime_context.get_list_state(ListStateDescriptor("rows", Types.PICKLED_BYTE_ARRAY()))
-
-    def path_of(self, row: Row) -> str:
-        """The path of the file that a row belongs to."""
-        return self._file(row).path
+        self._arriving = _ArrivingSums(runtime_context)
+        self._minutes = runtime_context.get_list_state(ListStateDescriptor("minutes", Types.PICKLED_BYTE_ARRAY()))
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
-        """Keep a row until its file is written."""
-        self._rows.add(tuple(ledger_row(value)))
-        ctx.timer_service().register_event_time_timer(self._file(value).end_ms - 1)
+        """Keep sums until their file is written."""
+        _, sums, at_ms = value
+        self._arriving.add(bytes(sums))
+        ctx.timer_service().register_event_time_timer(at_ms)
+        ctx.timer_service().register_event_time_timer(self._layout.end_ms(at_ms) - 1)
         return iter(())
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
-        """Write the file."""
-        rows = [LedgerRow(*row) for row in self._rows]
-        self._rows.clear()
+        """Add up a minute that is over; write the file when that was its last."""
+        for minute in self._arriving.over(timestamp):
+            self._minutes.add(encode_sums(minute))
+        if timestamp != self._layout.end_ms(timestamp) - 1:
+            return
+        rows = ledger_rows(map(decode_sums, self._minutes))
+        self._minutes.clear()
+        if not rows:
+            return
         path = ctx.get_current_key()
         # After a restore a file comes again that may be part of a compacted one by now.
         if not is_compacted(self._store, path):
             self._store.write(path, write_rows(rows))
         yield Row(OutcomeKind.FILE.value, write_file_report(path, rows))
-
-    def _file(self, row: Any) -> LedgerFile:
-        span_ms, buckets = self._settings.file_span_ms, self._settings.buckets
-        key = text_of(row[0]), text_of(row[1]), row[2]
-        return file_of(*key, row[3], span_ms=span_ms, buckets=buckets)
 
 
 class SendToFirehose(KeyedProcessFunction):
@@ -201,25 +201,21 @@ class SendToFirehose(KeyedProcessFunction):
 
         settings = self._settings
         self._client = boto3.client("firehose", region_name=settings.region, endpoint_url=settings.endpoint_url)
-        self._rows = runtime_context.get_list_state(ListStateDescriptor("rows", Types.PICKLED_BYTE_ARRAY()))
-
-    def part_of(self, row: Row) -> int:
-        """The part of all keys that is sent together."""
-        return bucket_of(text_of(row[0]), text_of(row[1]), row[2], self._settings.buckets)
+        self._arriving = _ArrivingSums(runtime_context)
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
-        """Keep a row until it is sent."""
-        self._rows.add((text_of(value[0]), tuple(ledger_row(value))))
-        ctx.timer_service().register_event_time_timer(value[3] + WINDOW_MS - 1)
+        """Keep sums until they are sent."""
+        _, sums, at_ms = value
+        self._arriving.add(bytes(sums))
+        ctx.timer_service().register_event_time_timer(at_ms)
         return iter(())
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
-        """Send what there is."""
-        rows = [(table, LedgerRow(*row)) for table, row in self._rows]
+        """Send what there is of a minute."""
+        minutes = self._arriving.over(timestamp)
+        rows = sorted(ledger_rows(minutes), key=sort_order)
         if not rows:
             return
-        rows.sort(key=lambda each: (each[0], sort_order(each[1])))
-        stream = self._settings.delivery_stream
-        put_records(self._client, stream, [encode_row(table, row) for table, row in rows])
-        self._rows.clear()
-        yield Row(OutcomeKind.FILE.value, write_file_report(f"firehose:{stream}", [row for _, row in rows]))
+        stream, table = self._settings.delivery_stream, minutes[0].table
+        put_records(self._client, stream, [encode_row(table, row) for row in rows])
+        yield Row(OutcomeKind.FILE.value, write_file_report(f"firehose:{stream}", rows))

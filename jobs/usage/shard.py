@@ -15,7 +15,9 @@ from connectors.dynamodb.change_facts import ChangeFact, FactPath
 from connectors.dynamodb.clock import wrong_clock_reason
 from connectors.kinesis.records import NO_TIME_MS, KinesisRecord, ReadBatch, ShardBatch
 from jobs.recorded.reports import Report, malformed_line, write_report
-from jobs.usage.facts import Event, UsageCollector, UsageRow
+from jobs.usage.collector import UsageCollector
+from jobs.usage.facts import Event, UsageRow, report_row
+from jobs.usage.minute_sums import FileLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class ShardSettings:
     out_of_orderness_ms: int
     future_tolerance_ms: int
     margin_ms: int
+    layout: FileLayout
 
 
 class _Memory(msgspec.Struct, array_like=True):
@@ -63,7 +66,7 @@ def read_batch(batch: ShardBatch, fact_path: FactPath, settings: ShardSettings) 
 
 def mark_row(low_water_ms: int) -> UsageRow:
     """A row that says nothing but the time."""
-    return UsageCollector(0, low_water_ms).report_row(None)
+    return report_row(low_water_ms)
 
 
 class _Reading:
@@ -76,7 +79,7 @@ class _Reading:
         self.memory = _DECODER.decode(batch.memory) if batch.memory else _Memory()
         self._batch = batch
         self._settings = settings
-        self._collector = UsageCollector(settings.out_of_orderness_ms, batch.low_water_ms)
+        self._collector = UsageCollector(settings.out_of_orderness_ms, settings.layout, batch.low_water_ms)
         # What is older has been promised not to come; with clocks that agree no record is that late unheard.
         self._promised_ms = batch.late_before_ms + settings.out_of_orderness_ms
 

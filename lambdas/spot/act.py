@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 from connectors.spot_facts import Purchase
 from lambdas.spot.amazon import CALL_FAILED, AmazonError, Clients, Refusal, amazon_error
 from lambdas.spot.equivalence import tags_for_twin
-from lambdas.spot.fleet import GROUP_TAG, SWAP_TAG
+from lambdas.spot.fleet import GROUP_TAG, SWAP_TAG, TYPE_TAG, Instance
 from lambdas.spot.observed import Observed
 from lambdas.spot.saga_step import Call, Intent
 from lambdas.spot.swap import Swap
@@ -82,7 +82,7 @@ class Act:
 
     def _request(self, swap: Swap, group: str, seen: Observed) -> dict[str, Any]:
         original = seen.instances[swap.original_id]
-        tags = {**tags_for_twin(original), SWAP_TAG: swap.swap_id, GROUP_TAG: group}
+        tags = {**tags_for_twin(original), **_own_tags(swap, original, group)}
         request: dict[str, Any] = {
             "ClientToken": swap.client_token,
             "MinCount": 1,
@@ -140,6 +140,10 @@ class Act:
             self._autoscaling.detach_instances(
                 AutoScalingGroupName=group, InstanceIds=[instance_id], ShouldDecrementDesiredCapacity=True
             )
+
+
+def _own_tags(swap: Swap, original: Instance, group: str) -> dict[str, str]:
+    return {SWAP_TAG: swap.swap_id, GROUP_TAG: group, TYPE_TAG: original.stands_for}
 
 
 def _swap(intent: Intent) -> Swap:

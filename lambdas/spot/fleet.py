@@ -5,7 +5,7 @@ protection) is not here, but in `lambdas.spot.equivalence`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
@@ -19,6 +19,9 @@ SWAP_TAG: Final = "headroom:swap"
 
 GROUP_TAG: Final = "headroom:group"
 """On every instance that the actuators launch: the group it was launched for."""
+
+TYPE_TAG: Final = "headroom:type"
+"""On every instance that the actuators launch: the instance type that its group had in its place at first."""
 
 ASG_TAG: Final = "aws:autoscaling:groupName"
 """On every instance that is, or was, in a group; Auto Scaling sets it, and nobody else can."""
@@ -101,6 +104,19 @@ class Instance:
     def launched_for(self) -> str | None:
         """The group it was launched for, if the actuators did."""
         return self.tags.get(GROUP_TAG)
+
+    @property
+    def stands_for(self) -> str:
+        """The type that its group had in its place before the actuators launched one that cost less there.
+
+        What comes after it is measured by that type: a larger one would else become larger with each swap.
+        """
+        return self.tags.get(TYPE_TAG, self.instance_type)
+
+    @property
+    def as_at_first(self) -> "Instance":
+        """The same as if it were of the type that it stands for."""
+        return replace(self, instance_type=self.stands_for)
 
     @property
     def pool(self) -> Pool:

@@ -101,7 +101,7 @@ def _runs(twin: Instance | None) -> bool:
 def _free_after_swap(free: FreeCover, fleet: Fleet, swap: PlannedSwap) -> FreeCover:
     if swap.purpose is not Purpose.TO_ON_DEMAND:
         return free
-    return free.after(fleet.instances[swap.original_id]) or free
+    return free.after(fleet.instances[swap.original_id].as_at_first) or free
 
 
 def plan_group(
@@ -155,7 +155,9 @@ class _Planning:
                 continue
             decided = self._decide(member, instance, on_demand, free, swaps)
             if isinstance(decided, PlannedSwap) and len(swaps) >= room:
-                decided = Kept(instance.instance_id, f"{decided.reason}; next, {self.policy.parallel} at a time")
+                decided = Kept(
+                    instance.instance_id, f"{decided.reason}; it waits its turn, {self.policy.parallel} at a time"
+                )
             if isinstance(decided, Kept):
                 kept.append(decided)
                 continue
@@ -224,17 +226,20 @@ class _Planning:
             return Kept(
                 instance.instance_id, f"it fell back, and returns when the market of {where} is armed, not {market}"
             )
-        return Purpose.TO_SPOT, f"{on_demand} On-Demand, {least} must be"
+        return Purpose.TO_SPOT, f"{on_demand} are On-Demand, {least} must be"
 
     def _wanted_of_spot(
         self, instance: Instance, on_demand: int, least: int, free: FreeCover
     ) -> tuple[Purpose, str] | Kept:
         market = self.fleet.market(instance.pool)
         if market in LOST_MARKETS:
-            return Purpose.TO_ON_DEMAND, f"the market of {instance.instance_type} in {instance.zone} is {market}"
+            return (
+                Purpose.TO_ON_DEMAND,
+                f"Spot capacity of {instance.instance_type} in {instance.zone} is given up: {market}",
+            )
         if on_demand < least:
-            return Purpose.TO_ON_DEMAND, f"{on_demand} On-Demand, {least} must be"
-        if cover := free.covers(instance):
+            return Purpose.TO_ON_DEMAND, f"{on_demand} are On-Demand, {least} must be"
+        if cover := free.covers(instance.as_at_first):
             return Purpose.TO_ON_DEMAND, f"it would be covered by {cover}, paid for and free"
         return Kept(instance.instance_id, "it is Spot already")
 
@@ -249,7 +254,7 @@ class _Planning:
     ) -> tuple[LaunchOption, ...]:
         if purpose is Purpose.TO_ON_DEMAND:
             option = on_demand_option(instance, self.fleet)
-            return (replace(option, per_hour=Decimal(0)) if free.covers(instance) else option,)
+            return (replace(option, per_hour=Decimal(0)) if free.covers(instance.as_at_first) else option,)
         if purpose is Purpose.ROLL_OUT:
             return (LaunchOption(instance.instance_type, instance.purchase, self.fleet.price_of(instance)),)
         use = pool_use(self.fleet, self.group, self.journal, swaps)

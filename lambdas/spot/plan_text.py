@@ -1,6 +1,7 @@
 """Plan text: a plan as a person reads it, and as a script does. Pure."""
 
 import json
+import textwrap
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any, Final
@@ -10,32 +11,52 @@ from lambdas.spot.swap import LaunchOption, PlannedSwap
 
 HOURS_A_MONTH: Final = 730
 
+_INDENT: Final = " " * 6
 _COLUMNS: Final = "  {sign} {instance:<20} {kind:<14} {purchase:<10} {price:>10}  {reason}"
 
 
-def lines_of(plans: Iterable[GroupPlan], commitments: Iterable[str] = ()) -> Iterator[str]:
-    """The plan as a diff: what goes (-), what comes in its place (+), what stays (=), and why."""
-    plans = list(plans)
+def lines_of(
+    plans: Iterable[GroupPlan], commitments: Iterable[str], currency: str, *, width: int | None = None
+) -> Iterator[str]:
+    """The plan as a diff: what goes (-), what comes in its place (+), what stays (=), and why.
+
+    Args:
+        plans: What is planned for each group.
+        commitments: What each commitment pays for.
+        currency: That of the prices.
+        width: How many columns a line may take, as many as it needs where it is None.
+    """
+    for line in _lines(list(plans), commitments, currency):
+        yield from [line] if width is None or len(line) <= width else _wrapped(line, width)
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    return textwrap.wrap(line, width, subsequent_indent=_INDENT, break_long_words=False, break_on_hyphens=False)
+
+
+def _lines(plans: list[GroupPlan], commitments: Iterable[str], currency: str) -> Iterator[str]:
+    yield f"- goes, + comes in its place, = stays; prices in {currency} an hour"
+    yield ""
     for plan in plans:
-        yield from _group_lines(plan)
+        yield from _group_lines(plan, currency)
     yield from commitments
-    yield from _summary(plans)
+    yield from _summary(plans, currency)
 
 
-def _group_lines(plan: GroupPlan) -> Iterator[str]:
-    yield f"{plan.group}: {plan.on_demand} On-Demand of {plan.desired}, at least {plan.least_on_demand} must be"
+def _group_lines(plan: GroupPlan, currency: str) -> Iterator[str]:
+    yield f"{plan.group}: {plan.on_demand} of {plan.desired} On-Demand, at least {plan.least_on_demand} must be"
     for note in plan.notes:
         yield f"  ! {note}"
     if plan.refusal:
         yield f"  = left alone: {plan.refusal}"
     for swap in plan.swaps:
-        yield from _swap_lines(swap)
+        yield from _swap_lines(swap, currency)
     for kept in plan.kept:
         yield f"  = {kept.instance_id:<20} {kept.reason}"
     yield ""
 
 
-def _swap_lines(swap: PlannedSwap) -> Iterator[str]:
+def _swap_lines(swap: PlannedSwap, currency: str) -> Iterator[str]:
     yield _COLUMNS.format(
         sign="-",
         instance=swap.original_id,
@@ -51,13 +72,13 @@ def _swap_lines(swap: PlannedSwap) -> Iterator[str]:
         kind=first.instance_type,
         purchase=first.purchase,
         price=_price(first.per_hour),
-        reason=_saving(swap),
+        reason=_saving(swap, currency),
     ).rstrip()
     if others:
-        yield f"      or, for want of capacity: {', '.join(map(_option, others))}"
+        yield f"{_INDENT}or, for want of capacity: {', '.join(map(_option, others))}"
 
 
-def _summary(plans: list[GroupPlan]) -> Iterator[str]:
+def _summary(plans: list[GroupPlan], currency: str) -> Iterator[str]:
     swaps = [swap for plan in plans for swap in plan.swaps]
     left = sum(plan.refusal is not None for plan in plans)
     yield f"{len(swaps)} to swap in {len({swap.group for swap in swaps})} of {len(plans)} groups; {left} left alone"
@@ -66,7 +87,7 @@ def _summary(plans: list[GroupPlan]) -> Iterator[str]:
         total = sum(known, Decimal(0))
         unknown = f", {len(swaps) - len(known)} of unknown price not counted" if len(known) < len(swaps) else ""
         what, amount = ("saving", total) if total >= 0 else ("to cost more", -total)
-        yield f"Expected {what}: {amount:.4f} USD an hour, {amount * HOURS_A_MONTH:,.2f} a month{unknown}"
+        yield f"Expected {what}: {amount:.4f} {currency} an hour, {amount * HOURS_A_MONTH:,.2f} a month{unknown}"
 
 
 def _price(price: Decimal | None) -> str:
@@ -77,21 +98,22 @@ def _option(option: LaunchOption) -> str:
     return f"{option.instance_type} {option.purchase} {_price(option.per_hour)}"
 
 
-def _saving(swap: PlannedSwap) -> str:
+def _saving(swap: PlannedSwap, currency: str) -> str:
     saving = swap.saving_per_hour
     if saving is None:
         return ""
     monthly = abs(saving) * HOURS_A_MONTH
-    return f"{'saves' if saving >= 0 else 'costs'} {abs(saving):.4f} USD an hour, {monthly:,.2f} a month"
+    return f"{'saves' if saving >= 0 else 'costs'} {abs(saving):.4f} {currency} an hour, {monthly:,.2f} a month"
 
 
-def to_json(plans: Iterable[GroupPlan], commitments: Iterable[str] = ()) -> str:
-    """The plan as one JSON object; prices are decimal text, in US dollars an hour."""
+def to_json(plans: Iterable[GroupPlan], commitments: Iterable[str], currency: str) -> str:
+    """The plan as one JSON object; prices are decimal text, for an hour."""
     plans = list(plans)
     known = [swap.saving_per_hour for plan in plans for swap in plan.swaps if swap.saving_per_hour is not None]
     return json.dumps(
         {
             "version": 1,
+            "currency": currency,
             "groups": [_group_json(plan) for plan in plans],
             "commitments": list(commitments),
             "swaps": sum(len(plan.swaps) for plan in plans),

@@ -47,19 +47,20 @@ def pool_use(fleet: Fleet, group: Group, journal: GroupJournal, planned: Iterabl
 def spot_options(original: Instance, fleet: Fleet, policy: GroupPolicy, use: PoolUse) -> tuple[LaunchOption, ...]:
     """The Spot capacity to launch for an instance, in its zone, the cheapest first.
 
-    It has the architecture and at least the size of the original, a known price below what the original would cost
+    It has the architecture and at least the size of what the original stands for, a known price below what that costs
     On-Demand, a market that is armed, and leaves no pool with more of the group than may be lost at once.
 
     Raises:
         NoPoolError: There is none.
     """
-    on_demand = fleet.on_demand_price(original.instance_type, original.platform)
-    facts = fleet.types.get(original.instance_type)
+    wanted = original.stands_for
+    on_demand = fleet.on_demand_price(wanted, original.platform)
+    facts = fleet.types.get(wanted)
     if facts is None:
-        reason = f"what {original.instance_type} has is not known"
+        reason = f"what {wanted} has is not known"
         raise NoPoolError(reason)
     if on_demand is None:
-        reason = f"the On-Demand price of {original.instance_type} is not known"
+        reason = f"the On-Demand price of {wanted} is not known"
         raise NoPoolError(reason)
     refusals: Counter[str] = Counter()
     options: list[tuple[Decimal, str]] = []
@@ -77,16 +78,16 @@ def spot_options(original: Instance, fleet: Fleet, policy: GroupPolicy, use: Poo
 
 
 def on_demand_option(original: Instance, fleet: Fleet) -> LaunchOption:
-    """The same type, On-Demand."""
-    price = fleet.on_demand_price(original.instance_type, original.platform)
-    return LaunchOption(original.instance_type, Purchase.ON_DEMAND, price)
+    """The type that the group had in its place at first, On-Demand."""
+    price = fleet.on_demand_price(original.stands_for, original.platform)
+    return LaunchOption(original.stands_for, Purchase.ON_DEMAND, price)
 
 
 def _judged(
     pool: Pool, original: Instance, fleet: Fleet, policy: GroupPolicy, use: PoolUse, on_demand: Decimal
 ) -> Decimal | str:
     """The price of a pool, or why it will not do."""
-    if not policy.allows(pool.instance_type, original.instance_type):
+    if not policy.allows(pool.instance_type, original.stands_for):
         return "the group's tags do not allow it"
     if (price := fleet.spot_price(pool, original.platform)) is None:
         return "its Spot price is not known"
@@ -101,6 +102,6 @@ def _judged(
 
 def _summed_up(refusals: Counter[str], original: Instance) -> str:
     if not refusals:
-        return f"no type is at least {original.instance_type} and sold as Spot"
+        return f"no type is at least {original.stands_for} and sold as Spot"
     reasons = "; ".join(f"{count} x {reason}" for reason, count in sorted(refusals.items()))
     return f"no Spot pool in {original.zone} will do: {reasons}"

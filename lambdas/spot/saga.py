@@ -138,7 +138,8 @@ class _Deciding:
             return self._wait("another swap of the group to leave room")
         if group.desired + 1 > group.max_size:
             return self._raise_max_size(group)
-        attaching = replace(self.swap, phase=Phase.ATTACHING, since_ms=self.at_ms, desired_before=group.desired)
+        since_ms = self.swap.since_ms if self.swap.phase is Phase.ATTACHING else self.at_ms
+        attaching = replace(self.swap, phase=Phase.ATTACHING, since_ms=since_ms, desired_before=group.desired)
         return self._call(Call.ATTACH, attaching, twin.instance_id)
 
     def _raise_max_size(self, group: Group) -> _Decision:
@@ -156,6 +157,8 @@ class _Deciding:
             return self._give_back(Outcome.UNDONE, "the twin ended while it was attached")
         if obstacle := self._obstacle():
             return self.undo(obstacle)
+        if self.at_ms >= self.swap.since_ms + self.settings.join_ms:
+            return self.undo("the twin could not be attached in time")
         return self._attach(twin)
 
     def joining(self) -> _Decision:

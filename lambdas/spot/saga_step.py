@@ -17,7 +17,7 @@ class SagaSettings:
     Attributes:
         launch_ms: until a launch of which nothing is seen is given up.
         warm_ms: until a twin must have passed its checks.
-        join_ms: until a twin in the group must serve, its load balancers included.
+        join_ms: until a twin must be attached, and then until it must serve, its load balancers included.
         checks_ms: until a twin can have passed its status checks at the earliest; nobody looks before.
         poll_ms: between two looks, at first; a drain is looked after less and less often.
         urgent_poll_ms: the same while an original is being interrupted.

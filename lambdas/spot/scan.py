@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from connectors.prices import Prices, read_prices
+from connectors.prices import Prices, PricesError, read_prices
 from connectors.spot_facts import DEFAULT_PLATFORM
 from lambdas.spot.amazon import CALL_FAILED, amazon_error
 from lambdas.spot.commitment_scan import CommitmentScan
@@ -17,17 +17,24 @@ from lambdas.spot.plan import PlanSettings
 from lambdas.spot.price_list import OnDemandPrices
 
 NO_PRICES: Final = Prices("USD")
+_CURRENCIES: Final = ("USD", "CNY")  # Source: AWS pricing pages of aws.amazon.com and amazonaws.cn
 NO_COVER: Final = Cover()
 NO_FILE: Final = OnDemandPrices(NO_PRICES)
 
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """A fleet, and what could not be asked."""
+    """A fleet, and what could not be asked.
+
+    Attributes:
+        notes: all of that.
+        unread_prices: why Spot prices could not be read, None if they could; it is among the notes.
+    """
 
     fleet: Fleet
     cover: Cover = NO_COVER
     notes: tuple[str, ...] = ()
+    unread_prices: str | None = None
 
 
 def load_prices(path: Path | None) -> Prices:
@@ -35,9 +42,15 @@ def load_prices(path: Path | None) -> Prices:
 
     Raises:
         OSError: It cannot be read.
-        PricesError: It is no price file.
+        PricesError: It is no price file, or its prices cannot be compared with those of EC2.
     """
-    return NO_PRICES if path is None else read_prices(path.read_bytes())
+    if path is None:
+        return NO_PRICES
+    prices = read_prices(path.read_bytes())
+    if prices.currency not in _CURRENCIES:
+        reason = f"currency is {prices.currency}; EC2 tells Spot prices in USD, and in China in CNY"
+        raise PricesError(reason)
+    return prices
 
 
 def scan_fleet(
@@ -76,7 +89,7 @@ def scan_fleet(
     except CALL_FAILED as error:
         raise amazon_error(error, "describe") from error
     ours = _ours(groups, instances)
-    prices, notes = prices_of(describe, on_demand, region, instances.values(), at_ms)
+    prices, notes, unread = prices_of(describe, on_demand, region, instances.values(), at_ms)
     fleet = Fleet(
         account=account,
         region=region,
@@ -90,7 +103,7 @@ def scan_fleet(
         changing_stacks=changing,
     )
     paid, problems = CommitmentScan(describe, region, prices, compute_percent).cover()
-    return Scanned(fleet, paid, (*notes, *problems))
+    return Scanned(fleet, paid, (*notes, *problems), unread)
 
 
 def settings_of(tag: str, paid: Cover) -> PlanSettings:
@@ -105,22 +118,22 @@ def prices_of(
     instances: Iterable[Instance],
     at_ms: int,
     pools: tuple[Iterable[str], str] | None = None,
-) -> tuple[Prices, tuple[str, ...]]:
-    """On-Demand prices of what there is, Spot prices of what there could be, and what could not be asked.
+) -> tuple[Prices, tuple[str, ...], str | None]:
+    """On-Demand prices of what there is, Spot prices of what there could be, notes, and why Spot prices are lacking.
 
     `pools` are the types and the zone that Spot prices are asked for, all if None.
     """
     found = list(instances)
     platforms = sorted({one.platform for one in found} | {DEFAULT_PLATFORM})
-    asked, notes = on_demand.of(describe.market, region, {one.instance_type for one in found}, at_ms)
+    asked, notes = on_demand.of(describe.market, region, {one.stands_for for one in found}, at_ms)
     listed = on_demand.listed
     try:
         spot = describe.market.spot_prices(platforms, at_ms, *(pools or ()))
     except CALL_FAILED as error:
         # Without Spot prices there is still On-Demand capacity, and what the file says.
         problem = f"Spot prices are those of the price file: {amazon_error(error, 'prices')}"
-        return listed.with_on_demand(asked), (*notes, problem)
-    return listed.with_spot(spot).with_on_demand(asked), notes
+        return listed.with_on_demand(asked), (*notes, problem), problem
+    return listed.with_spot(spot).with_on_demand(asked), notes, None
 
 
 def _ours(groups: Iterable[Group], instances: Mapping[str, Instance]) -> dict[str, Instance]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Final
 
 from lambdas.spot.drive import Driver
@@ -87,7 +88,7 @@ class SwapRun:
             f"{name}: {ended.original_id} -> {ended.twin_id or 'nothing'}: {ended.outcome}, {ended.reason}"
             for ended in driven.ended
         ]
-        said = str(driven.error) if driven.error else driven.wait.reason if driven.wait else ""
+        said = str(driven.error) if driven.error else _waits_for(driven, now_ms)
         if said and said != turn.last:
             lines.append(f"{name}: {said}" if driven.error else f"{name}: waits for {said}")
         turn.last = said
@@ -104,6 +105,17 @@ class SwapRun:
             del self._turns[name]
             return (name,) if driven.error is not None and driven.journal.is_open else ()
         return ()
+
+
+def _waits_for(driven: Driven, now_ms: int) -> str:
+    claimed_until_ms = driven.journal.claimed_until_ms
+    if driven.is_busy and claimed_until_ms > now_ms:
+        until = datetime.fromtimestamp(claimed_until_ms / 1_000, UTC)
+        return (
+            f"the claim of another run or function, until {until:%H:%M:%S} UTC; if that was killed, "
+            "this run then goes on from where it stopped"
+        )
+    return driven.wait.reason if driven.wait else ""
 
 
 def _opened(journal: GroupJournal, planned: Iterable[PlannedSwap], at_ms: int) -> GroupJournal:

@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connectors.dynamodb import change_facts
-from connectors.dynamodb.change import Change, Ignored, Malformed, TableSchema, parse_change
+from connectors.dynamodb.change import Change, Ignored, Malformed, TableSchema
 from connectors.dynamodb.change_facts import ChangeFact, FactPath
 from connectors.dynamodb.item_size import item_bytes
+from connectors.dynamodb.parse import parse_change
 from tests.connectors.test_fast_path import (
     EXPIRY,
     SCHEMAS,

@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.dynamodb.change import Change, parse_change
+from connectors.dynamodb.change import Change
 from connectors.dynamodb.clock import RECORDS_AROUND, is_too_far_ahead, malformed_clock
+from connectors.dynamodb.parse import parse_change
 from tests.connectors.recorded import AT_MS, record
 
 TOLERANCE_MS = 3_600_000

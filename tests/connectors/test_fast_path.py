@@ -11,18 +11,13 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from connectors.dynamodb import fast_path
-from connectors.dynamodb.change import (
-    MAX_RECORD_BYTES,
-    Change,
-    Ignored,
-    Malformed,
-    TableSchema,
-    parse_change,
-)
+from connectors.dynamodb.change import Change, Ignored, Malformed, TableSchema
 from connectors.dynamodb.fast_path import FastPath, WriteCost, peek_time_ms
 from connectors.dynamodb.item_size import item_bytes
+from connectors.dynamodb.parse import parse_change
+from connectors.dynamodb.record_json import MAX_RECORD_BYTES
 from tests.connectors.dynamodb_items import Weighed, items, keys
-from tests.connectors.test_change import JSON, SOUND
+from tests.connectors.test_parse import JSON, SOUND
 
 SCHEMAS = {
     "billing-documents": TableSchema("kind"),

@@ -8,12 +8,12 @@ from time import sleep
 from typing import Any
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from connectors.kinesis.client import KinesisError
 from connectors.kinesis.positions import at_time
 from connectors.kinesis.records import ReadBatch, ShardBatch
 from connectors.kinesis.shards import SLOTS
+from tests.aws_server import aws_server
 from tests.connectors.kinesis_reading import Reading, assert_rows_keep_promises
 from tests.kinesis_server import serve
 from tests.kinesis_streams import ReadEvents, TestStream, shard_id
@@ -454,11 +454,8 @@ def test_lag_is_how_far_reading_is_behind_arrival(url: str) -> None:
 
 
 def test_moto_s_server_is_read_too() -> None:
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        stream = TestStream(f"http://{host}:{port}", shards=3)
+    with aws_server() as url:
+        stream = TestStream(url, shards=3)
         stream.put(events(0, 300))
         with Reading(stream.config()) as reading:
             reading.until_read(300)
@@ -469,8 +466,6 @@ def test_moto_s_server_is_read_too() -> None:
             latest.until(lambda: len(latest.counted.lags) == 3)
             stream.put(events(330, 30))
             latest.until_read(30)
-    finally:
-        server.stop()
     assert sorted(reading.events) == list(range(300))
     assert sorted(restored.events) == list(range(300, 330))
     assert sorted(latest.events) == list(range(330, 360))

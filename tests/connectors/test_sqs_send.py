@@ -6,10 +6,11 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
+from connectors.sqs import send as sqs_send
 from connectors.sqs.outbox import Message, Waiting
 from connectors.sqs.send import QueueRefusesError, SqsClient, connect, require_fifo_queue, send
+from tests.aws_server import aws_server
 from tests.faulty_sqs import FaultySqs
 
 numbers = itertools.count()
@@ -23,11 +24,8 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with aws_server() as url:
+        yield url
 
 
 @pytest.fixture
@@ -38,7 +36,9 @@ def front(endpoint: str) -> Iterator[FaultySqs]:
 
 
 @pytest.fixture
-def client(front: FaultySqs) -> SqsClient:
+def client(front: FaultySqs, monkeypatch: pytest.MonkeyPatch) -> SqsClient:
+    # A server that a busy machine keeps waiting is not what these tests are about.
+    monkeypatch.setattr(sqs_send, "_READ_TIMEOUT_S", 60)
     return connect("eu-west-1", front.endpoint)
 
 

@@ -23,7 +23,6 @@ from typing import Any, Self
 from unittest.mock import patch
 
 import boto3
-from moto.server import ThreadedMotoServer
 
 from connectors.dynamodb.fast_path import peek_time_ms
 from jobs.execution import ExecutionMode
@@ -31,6 +30,7 @@ from jobs.generate import Profile, SizeRange, records
 from jobs.settings.load import parse_settings
 from jobs.up.services import free_port
 from tests import usage_oracle
+from tests.aws_server import aws_server
 from tests.faults.cluster import Cluster
 from tests.faults.loop import VARIABLES, Fault, Row, descendants
 from tests.kinesis_server import serve
@@ -66,10 +66,7 @@ class LedgerLoop:
             begun.callback(server.shutdown)
             self._kinesis = boto3.client("kinesis", endpoint_url=self._kinesis_url)
             self._kinesis.create_stream(StreamName=_STREAM, ShardCount=2)
-            aws = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-            aws.start()
-            begun.callback(aws.stop)
-            self.s3_port = aws.get_host_and_port()[1]
+            self.s3_port = int(begun.enter_context(aws_server()).rpartition(":")[2])
             self.s3 = TcpProxy(self.s3_port)
             begun.callback(self.s3.close)
             self._bucket = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{self.s3_port}")

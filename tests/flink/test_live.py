@@ -11,7 +11,6 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from jobs.capacity.live import JOB_NAME, define, missing_settings
 from jobs.execution import ExecutionMode
@@ -19,6 +18,7 @@ from jobs.generate import Misbehaving, Profile, SizeRange, records
 from jobs.runtime import Recovery, RunningJob, local_environment
 from jobs.settings import Settings
 from jobs.settings.load import parse_settings
+from tests.aws_server import aws_server
 from tests.flink.streams import told
 from tests.kinesis_server import serve
 from tests.oracle import judge
@@ -48,11 +48,8 @@ def kinesis() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def sqs() -> Iterator[Any]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield boto3.client("sqs", region_name="eu-west-1", endpoint_url=f"http://{host}:{port}")
-    server.stop()
+    with aws_server() as endpoint:
+        yield boto3.client("sqs", region_name="eu-west-1", endpoint_url=endpoint)
 
 
 def profile(start_ms: int, duplicates: float = 0.0) -> Profile:

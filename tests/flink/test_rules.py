@@ -76,12 +76,14 @@ def test_rules_change_while_a_job_runs_and_those_with_mistakes_change_nothing(tm
     rules.write_text("[[rules]]\nversion = 1\n")
     given = parse_settings(LIVE.format(file=rules).encode(), "live")
     lower = "[rules.limits]\ndefault_wcu = 20\n"
+    wrong = "[[rules]]\nversion = 3\n[rules.limits]\ndefault_wcu = -1\n"
     seen: list[tuple[str, str]] = []
     wanted = iter(
         [
-            # What is written, and the kind and the version of the first decision that has to follow.
+            # What is written, and what has to follow: a decision by its kind and version, or what became of the rules.
             ("[[rules]]\nversion = 2\n" + lower, "suspended", "default@2"),
-            ("[[rules]]\nversion = 3\n[rules.limits]\ndefault_wcu = -1\n", "suspended", "default@2"),
+            (wrong, "rules", "refused"),
+            (wrong, "suspended", "default@2"),
             ("[[rules]]\nversion = 4\nshadow = true\n" + lower, "shadow_suspended", "default@4"),
         ]
     )
@@ -92,8 +94,12 @@ def test_rules_change_while_a_job_runs_and_those_with_mistakes_change_nothing(tm
         assert monotonic() < deadline_s, f"no {kind} by {rule}; seen {seen[-5:]}"
         if line_kind == "window":
             continue
-        decided = (line_kind.replace("extended", "suspended"), json.loads(line)["evidence"]["rule"])
-        seen.append(decided)
+        told = json.loads(line)
+        if line_kind == "rules":
+            decided = (line_kind, told["outcome"])
+        else:
+            decided = (line_kind.replace("extended", "suspended"), told["evidence"]["rule"])
+            seen.append(decided)
         if decided != (kind, rule):
             continue
         step = next(wanted, None)

@@ -9,7 +9,6 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from jobs.capacity.live import JOB_NAME, define
 from jobs.execution import ExecutionMode
@@ -17,6 +16,7 @@ from jobs.generate import Misbehaving, Profile, SizeRange, records
 from jobs.runtime import Recovery, RunningJob, local_environment, newest_checkpoint
 from jobs.settings import Settings
 from jobs.settings.load import parse_settings
+from tests.aws_server import aws_server
 from tests.flink.job_metrics import published, with_rest
 from tests.flink.test_live import lines_of, now_ms, put, wait_until
 from tests.kinesis_server import serve
@@ -51,11 +51,8 @@ def kinesis() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def sqs() -> Iterator[Any]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield boto3.client("sqs", region_name="eu-west-1", endpoint_url=f"http://{host}:{port}")
-    server.stop()
+    with aws_server() as endpoint:
+        yield boto3.client("sqs", region_name="eu-west-1", endpoint_url=endpoint)
 
 
 @contextmanager
@@ -157,6 +154,14 @@ def test_a_version_on_the_control_stream_changes_decisions_and_a_broken_one_noth
             assert published(address).get("rules_applied", 0) == 0
             tell("[[rules]]\nversion = 4\n" + LOWER.format(wcu=40))
             wait_until(names("default@4"), "nothing was decided by version 4")
+    # Whoever sent rules reads what became of them.
+    told = lines_of(tmp_path / "out", "rules.jsonl")
+    assert [(line["outcome"], line.get("version")) for line in told] == [
+        ("applied", 2),
+        ("refused", None),
+        ("applied", 4),
+    ]
+    assert "default_wcu: -1 is not allowed" in told[1]["reason"]
     for line in lines_of(tmp_path / "out", "actions.jsonl"):
         assert (
             json.dumps(line["evidence"]["limit_wcu"])

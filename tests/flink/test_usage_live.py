@@ -14,7 +14,6 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from connectors.dynamodb.fast_path import peek_time_ms
 from jobs.execution import ExecutionMode
@@ -24,6 +23,7 @@ from jobs.settings import Settings
 from jobs.usage.live import JOB_NAME, define, missing_settings
 from jobs.usage.store import LedgerStore
 from tests import usage_oracle
+from tests.aws_server import aws_server
 from tests.flink.job_metrics import documented, names_of, published, with_rest
 from tests.flink.streams import settings, stream, told
 from tests.kinesis_server import serve
@@ -43,11 +43,8 @@ def kinesis() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def aws(credentials: None) -> Iterator[str]:
     """The address of S3 and Firehose."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with aws_server() as url:
+        yield url
 
 
 def at(address: str) -> str:

@@ -20,8 +20,12 @@ vpc_id = "vpc-0123456789abcdef0"
 subnet_ids = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
 availability_zones = ["eu-west-1a", "eu-west-1b"]
 """
+RULE_WRITER = "arn:aws:iam::123456789012:role/headroom-rules"
+EXAMPLE = (ROOT / "infra" / "deployment.example.toml").read_text(encoding="utf-8")
 DEPLOYMENTS = {
-    "example": (ROOT / "infra" / "deployment.example.toml").read_text(encoding="utf-8").replace("\npackages", "\n#"),
+    "example": EXAMPLE.replace("\npackages", "\n#").replace(
+        "\nrule_writer_role_arns = []", f'\nrule_writer_role_arns = ["{RULE_WRITER}"]'
+    ),
     "capacity": NETWORK,
     "usage": 'capabilities = ["usage"]',
     "spot": 'capabilities = ["spot"]',

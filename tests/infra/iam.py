@@ -20,7 +20,7 @@ def is_allowed(statements: Iterable[Statement], action: str, resource: str, cont
 def is_denied(statements: Iterable[Statement], principal: str, action: str, resource: str, context: Context) -> bool:
     """Whether a resource's policy denies a principal a call outright."""
     return any(
-        each["Effect"] == "Deny" and _names(each, principal) and _matches(each, action, resource, context)
+        each["Effect"] == "Deny" and names(each, principal) and _matches(each, action, resource, context)
         for each in statements
     )
 
@@ -68,7 +68,8 @@ _OPERATORS: dict[str, Callable[[str | None, Sequence[str]], bool]] = {
 }
 
 
-def _names(statement: Statement, principal: str) -> bool:
+def names(statement: Statement, principal: str) -> bool:
+    """Whether a statement of a resource's policy is about a principal."""
     principals = statement["Principal"]
     named = ["*"] if principals == "*" else [each for group in principals.values() for each in listed(group)]
     return any(_like(each, principal) for each in named)

@@ -1,12 +1,13 @@
 """What must be denied is denied: the policies in the templates, evaluated call by call."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.templates import ACCOUNT, REGION, Template
-from tests.infra.conftest import Synthesized
-from tests.infra.iam import is_allowed, is_denied, listed
+from infra.templates import ACCOUNT, REGION, Template, read_templates
+from tests.infra.conftest import RULE_WRITER, Synthesized
+from tests.infra.iam import is_allowed, is_denied, listed, names
 
 INSTANCE = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/i-0123456789abcdef0"
 TEMPLATE = f"arn:aws:ec2:{REGION}:{ACCOUNT}:launch-template/lt-0123456789abcdef0"
@@ -351,6 +352,56 @@ def test_logs_of_others_are_not_encrypted_with_the_key(templates: Synthesized) -
     for name, is_ours in (("headroom-spot-ScanCandidatesLogs1-x", True), ("/aws/lambda/other", False)):
         context = {"kms:EncryptionContext:aws:logs:arn": group + name}
         assert is_allowed(statements, "kms:Decrypt", "*", context) == is_ours
+
+
+# The control stream of rules
+
+
+def can_write_rules(template: Template, principal: str, own: list[dict[str, Any]]) -> bool:
+    """Whether a principal with these statements of its own can put a record: it takes the stream and its key."""
+    (stream,) = [each for name, each in template.of_type("AWS::Kinesis::Stream").items() if name.startswith("Rules")]
+    key_name = stream["StreamEncryption"]["KeyId"].rpartition(":")[2]
+    (policy,) = [each for each in template.policies() if each.owner == key_name]
+    context = {"aws:PrincipalArn": principal, "kms:ViaService": f"kinesis.{REGION}.amazonaws.com"}
+    put = is_allowed(own, "kinesis:PutRecord", arn_of(template, "AWS::Kinesis::Stream", "Rules"), context)
+    if is_denied(policy.statements, principal, "kms:GenerateDataKey", "*", context):
+        return False
+    named = [each for each in policy.statements if each["Effect"] == "Allow" and names(each, principal)]
+    by_key = is_allowed(named, "kms:GenerateDataKey", "*", context)
+    by_own = is_allowed(own, "kms:GenerateDataKey", arn_of(template, "AWS::KMS::Key", "Rules"), context)
+    return put and (by_key or by_own)
+
+
+ANYTHING = [{"Effect": "Allow", "Action": "*", "Resource": "*"}]
+PUTS_RECORDS = [{"Effect": "Allow", "Action": "kinesis:*", "Resource": "*"}]
+
+
+def test_only_the_named_role_writes_rules_whatever_others_may_do_elsewhere(templates: Synthesized) -> None:
+    capacity = templates["capacity"]
+    assert can_write_rules(capacity, RULE_WRITER, PUTS_RECORDS)
+    assert not can_write_rules(capacity, RULE_WRITER, [])
+    for name in ("administrator", "headroom-rules-2", "aws-reserved/sso/AWSReservedSSO_Admin_0"):
+        stranger = f"arn:aws:iam::{ACCOUNT}:role/{name}"
+        assert not can_write_rules(capacity, stranger, ANYTHING), name
+    assert not can_write_rules(capacity, f"arn:aws:iam::{ACCOUNT}:root", ANYTHING)
+    assert not can_write_rules(capacity, f"arn:aws:iam::{ACCOUNT}:role/JobJobRole", statements_of(capacity, "JobJob"))
+
+
+def test_where_no_writer_is_named_nobody_writes_rules(synthesized: Path) -> None:
+    (capacity,) = [each for each in read_templates(synthesized / "capacity") if each.stack == "headroom-capacity"]
+    assert not can_write_rules(capacity, RULE_WRITER, ANYTHING)
+
+
+def test_the_key_of_the_rules_stays_in_the_hands_of_the_account_and_lets_the_job_read(templates: Synthesized) -> None:
+    capacity = templates["capacity"]
+    (policy,) = [each for each in capacity.policies() if each.owner.startswith("RulesKey")]
+    root = f"arn:aws:iam::{ACCOUNT}:root"
+    for action in ("kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:DescribeKey", "kms:Decrypt"):
+        context = {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/deployer"}
+        assert is_allowed([each for each in policy.statements if names(each, root)], action, "*", context), action
+    key = arn_of(capacity, "AWS::KMS::Key", "Rules")
+    by_kinesis = {"kms:ViaService": f"kinesis.{REGION}.amazonaws.com"}
+    assert is_allowed(statements_of(capacity, "JobJob"), "kms:Decrypt", key, by_kinesis)
 
 
 # The evaluator

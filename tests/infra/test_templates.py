@@ -4,7 +4,9 @@ import json
 import re
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pytest
@@ -12,24 +14,27 @@ import pytest
 from connectors.published_metrics import SOURCE_COUNTERS
 from infra.deployment import Deployment, DeploymentError, PackageMissingError, package, read_deployment
 from infra.ledger_table import COLUMNS, PARTITIONS
-from infra.templates import ACCOUNT, Template, read_templates
+from infra.templates import ACCOUNT, REGION, Template, read_templates
 from jobs.metric_names import (
     ACTION_DELAY,
     CAPACITY,
     LAG,
     OUTBOX,
+    OUTBOX_WAITING,
     RULES,
     SOURCE_LAG,
     SPOT_ACTUATORS,
     SPOT_DECIDED,
     SPOT_READ,
     SUSPEND,
+    USAGE,
 )
 from jobs.settings.load import load_settings
 from jobs.settings.properties import LONGEST_KEY, LONGEST_VALUE, MOST_ENTRIES, MOST_GROUPS, from_groups
 from jobs.usage.athena import ledger_ddl
 from jobs.usage.ledger_rows import SCHEMA
 from tests.infra.conftest import ROOT, Synthesized, run_infra
+from tests.infra.iam import is_allowed
 
 STACKS = ("shared", "capacity", "usage", "spot")
 
@@ -84,8 +89,20 @@ def test_linters_find_nothing(out: Path) -> None:
 def test_every_finding_that_stands_has_a_reason(out: Path) -> None:
     for path in out.glob("*.template.json"):
         for name, resource in json.loads(path.read_text())["Resources"].items():
-            for rule in resource.get("Metadata", {}).get("cdk_nag", {}).get("rules_to_suppress", []):
-                assert len(rule["reason"]) > 30, name
+            metadata = resource.get("Metadata", {})
+            reasons = [each["reason"] for each in metadata.get("cdk_nag", {}).get("rules_to_suppress", [])]
+            reasons += [each["comment"] for each in metadata.get("checkov", {}).get("skip", [])]
+            assert all(len(reason) > 30 for reason in reasons), name
+
+
+def test_no_reason_is_given_for_a_finding_that_is_none(templates: Synthesized) -> None:
+    told = {
+        skipped["id"]
+        for template in templates.values()
+        for resource in template.resources.values()
+        for skipped in resource.get("Metadata", {}).get("checkov", {}).get("skip", [])
+    }
+    assert told == {"CKV_AWS_18", "CKV_AWS_111", "CKV_AWS_115", "CKV_AWS_116", "CKV_AWS_117"}
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -127,12 +144,42 @@ def test_every_function_logs_into_a_group_of_the_template(templates: Synthesized
         assert properties["LoggingConfig"]["LogGroup"] in groups, name
 
 
+def test_the_default_security_group_of_a_network_made_here_lets_nothing_through(templates: Synthesized) -> None:
+    capacity = templates["capacity"]
+    calls = [json.loads(each["Create"]) for each in capacity.of_type("Custom::AWS").values()]
+    (network,) = capacity.of_type("AWS::EC2::VPC")
+    revoked = {call["action"]: call["parameters"] for call in calls}
+    assert set(revoked) == {"revokeSecurityGroupIngress", "revokeSecurityGroupEgress"}
+    for parameters in revoked.values():
+        assert parameters["GroupId"] == f"{network}.DefaultSecurityGroup"
+        assert [each["IpProtocol"] for each in parameters["IpPermissions"]] == ["-1"]
+    statements = [
+        statement
+        for policy in capacity.policies()
+        if policy.kind == "identity" and policy.owner.startswith("DefaultGroup")
+        for statement in policy.statements
+    ]
+    own = f"arn:aws:ec2:{REGION}:{ACCOUNT}:security-group/{network}.DefaultSecurityGroup"
+    other = f"arn:aws:ec2:{REGION}:{ACCOUNT}:security-group/sg-0123456789abcdef0"
+    assert is_allowed(statements, "ec2:RevokeSecurityGroupIngress", own)
+    for action, group in (("RevokeSecurityGroupIngress", other), ("AuthorizeSecurityGroupIngress", own)):
+        assert not is_allowed(statements, f"ec2:{action}", group)
+
+
 def test_what_runs_on_a_schedule_is_not_made_up_for(templates: Synthesized) -> None:
     configured = templates["spot"].of_type("AWS::Lambda::EventInvokeConfig").values()
     ages = {each["FunctionName"]: each["MaximumEventAgeInSeconds"] for each in configured}
     assert sorted(ages.values()) == [300, 600]
     assert {each["MaximumRetryAttempts"] for each in configured} == {0}
     assert len(templates["spot"].of_type("AWS::Scheduler::Schedule")) == len(ages)
+
+
+def test_a_function_that_is_not_called_on_its_schedule_any_more_tells_of_it(templates: Synthesized) -> None:
+    alarms = templates["spot"].of_type("AWS::CloudWatch::Alarm").values()
+    silent = [each for each in alarms if each.get("MetricName") == "Invocations"]
+    assert {each["Period"] for each in silent} == {15 * 60, 30 * 60}
+    assert {each["TreatMissingData"] for each in silent} == {"breaching"}
+    assert {each["ComparisonOperator"] for each in silent} == {"LessThanOrEqualToThreshold"}
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -220,12 +267,39 @@ def test_every_alarm_tells_somebody_and_says_where_what_to_do_is_written(templat
     assert alarms > 30
 
 
+def test_the_cost_estimate_adds_up_and_counts_the_alarms_that_there_are(templates: Synthesized) -> None:
+    cost = (
+        (ROOT / "docs" / "operations.md").read_text(encoding="utf-8").partition("\n## Cost\n")[2].partition("\n## ")[0]
+    )
+    estimates = [each.partition("| **in all** |") for each in cost.split("| What | Arithmetic | USD |")[1:]]
+    assert len(estimates) == 2
+    for (rows, _, total), capability in zip(estimates, ("capacity", "spot"), strict=True):
+        amounts = re.findall(r"\| ([0-9.]+) \|$", rows, re.MULTILINE)
+        (in_all,) = re.findall(r"\*\*([0-9.]+)\*\*", total.partition("\n")[0])
+        assert sum(map(Decimal, amounts)) == Decimal(in_all)
+        assert f"{len(templates[capability].of_type('AWS::CloudWatch::Alarm'))} " in re.findall(
+            r"([0-9]+ )(?:alarms )?x 0\.10 \+ ", rows
+        )
+
+
+@pytest.mark.parametrize("capability", ["capacity", "usage", "spot"])
+def test_whoever_is_called_finds_each_log_and_each_queue_of_what_went_wrong_by_name(out: Path, capability: str) -> None:
+    document = json.loads((out / f"headroom-{capability}.template.json").read_text(encoding="utf-8"))
+    told = {json.dumps(each["Value"]) for each in document["Outputs"].values()}
+    for name, resource in document["Resources"].items():
+        kind = resource["Type"]
+        is_log = kind == "AWS::Logs::LogGroup" and not name.startswith(("NetworkLogs", "DefaultGroupLogs"))
+        if is_log or (kind == "AWS::SQS::Queue" and ("DeadLetters" in name or "Undelivered" in name)):
+            assert json.dumps({"Ref": name}) in told, name
+
+
 OWN = {
     "capacity": {
         "AWS/KinesisAnalytics": {*CAPACITY, *RULES, ACTION_DELAY, LAG, SOURCE_LAG, *OUTBOX, *SOURCE_COUNTERS}
         - {"bytes"},
         "Headroom": set(SUSPEND),
     },
+    "usage": {"AWS/KinesisAnalytics": {*USAGE, LAG, SOURCE_LAG, *SOURCE_COUNTERS} - {"bytes"}},
     "spot": {
         "AWS/KinesisAnalytics": {*SPOT_READ, *SPOT_DECIDED, ACTION_DELAY, LAG, SOURCE_LAG, *OUTBOX, *SOURCE_COUNTERS}
         - {"bytes"},
@@ -240,9 +314,17 @@ AMAZONS = {
         *("lastCheckpointDuration", "containerCPUUtilization", "containerMemoryUtilization", "heapMemoryUtilization"),
     },
     "AWS/SQS": {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
-    "AWS/Lambda": {"Errors", "Throttles", "Duration"},
+    "AWS/Lambda": {"Errors", "Throttles", "Duration", "Invocations"},
     "AWS/DynamoDB": {"FailedToReplicateRecordCount"},
 }
+
+
+FOUND = re.compile(
+    r"(?P<formula>DIFF\(SUM|MAX|SUM)\(SEARCH\('"
+    r"(?:Namespace=\"(?P<jobs>AWS/KinesisAnalytics)\" Application=\"headroom-\w+\"|\{(?P<lambdas>Headroom),service\}) "
+    r"MetricName=\"(?P<name>\w+)\"', '(?:Average|Maximum|Sum)', 60\)\)+"
+)
+GAUGES = {ACTION_DELAY, LAG, SOURCE_LAG, OUTBOX_WAITING}
 
 
 def shown_by(template: Template) -> set[tuple[str, str]]:
@@ -254,14 +336,32 @@ def shown_by(template: Template) -> set[tuple[str, str]]:
             if isinstance(metric[0], str):
                 found.add((metric[0], metric[1]))
             else:
-                expression = metric[0]["expression"]
-                searched = re.fullmatch(
-                    r"(?:SUM|MAX)\(SEARCH\('\{([\w/]+)(?:,service)?\} (?:Application=\"[\w-]+\" )?"
-                    r"MetricName=\"(\w+)\"', '(?:Sum|Maximum)', 60\)\)",
-                    expression,
-                )
-                assert searched, expression
-                found.add((searched[1], searched[2]))
+                searched = FOUND.fullmatch(metric[0]["expression"])
+                assert searched, metric[0]["expression"]
+                found.add((searched["jobs"] or searched["lambdas"], searched["name"]))
+                if searched["jobs"]:
+                    # A job's counters count from its start.
+                    assert searched["formula"] == ("MAX" if searched["name"] in GAUGES else "DIFF(SUM")
+    return found
+
+
+QUERIED = re.compile(
+    r"SELECT (?:AVG|MAX)\(\"(\w+)\"\) FROM \"(AWS/KinesisAnalytics)\" WHERE Application = 'headroom-\w+'"
+)
+
+
+def watched_by(alarm: dict[str, Any]) -> set[tuple[str, str]]:
+    """Namespace and name of each metric that an alarm is about."""
+    if "MetricName" in alarm:
+        return {(alarm["Namespace"], alarm["MetricName"])}
+    found = set()
+    for each in alarm["Metrics"]:
+        if metric := each.get("MetricStat", {}).get("Metric"):
+            found.add((metric["Namespace"], metric["MetricName"]))
+        elif each["Expression"].startswith("SELECT"):
+            queried = QUERIED.fullmatch(each["Expression"])
+            assert queried, each["Expression"]
+            found.add((queried[2], queried[1]))
     return found
 
 
@@ -280,7 +380,35 @@ def test_every_alarm_is_about_a_metric_that_is_published(templates: Synthesized,
     ours = {(space, name) for space, names in OWN[capability].items() for name in names}
     amazons = {(space, name) for space, names in AMAZONS.items() for name in names}
     for name, alarm in templates[capability].of_type("AWS::CloudWatch::Alarm").items():
-        assert (alarm["Namespace"], alarm["MetricName"]) in ours | amazons, name
+        assert watched_by(alarm), name
+        assert watched_by(alarm) <= ours | amazons, name
+
+
+@pytest.mark.parametrize("capability", sorted(OWN))
+def test_an_alarm_on_a_counter_rings_when_it_grows_and_not_until_the_next_restart(
+    templates: Synthesized, capability: str
+) -> None:
+    ours = OWN[capability]["AWS/KinesisAnalytics"] - GAUGES
+    counters = {("AWS/KinesisAnalytics", name) for name in {*ours, "numberOfFailedCheckpoints"}}
+    alarms = templates[capability].of_type("AWS::CloudWatch::Alarm").values()
+    on_counters = [each for each in alarms if watched_by(each) & counters]
+    assert on_counters
+    for alarm in on_counters:
+        expressions = {each["Id"]: each["Expression"] for each in alarm.get("Metrics", []) if "Expression" in each}
+        grown = [each for each in expressions.values() if each.startswith("DIFF(FILL(")]
+        assert grown, alarm["AlarmDescription"]
+
+
+def test_what_goes_wrong_in_each_job_rings(templates: Synthesized) -> None:
+    rings = {
+        "capacity": {"rules_refused", "malformed", "retention_gaps"},
+        "usage": {"ledger_files", "malformed", "retention_gaps", SOURCE_LAG},
+        "spot": {"retention_gaps"},
+    }
+    for capability, names in rings.items():
+        alarms = templates[capability].of_type("AWS::CloudWatch::Alarm").values()
+        watched = {name for alarm in alarms for _, name in watched_by(alarm)}
+        assert names <= watched, capability
 
 
 def test_the_cache_has_a_user_that_writes_leases_and_one_that_reads_them(templates: Synthesized) -> None:

@@ -16,7 +16,8 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.dynamodb.change import Change, Ignored, Malformed, TableSchema, parse_change
+from connectors.dynamodb.change import Change, Ignored, Malformed, TableSchema
+from connectors.dynamodb.parse import parse_change
 from jobs.generate import KeyAttribute, KeyType, Misbehaving, Profile, ProfileError, SizeRange, Table, notation, records
 from jobs.generate.command import generate
 from jobs.generate.malformed import UNFRAMED, MalformedKind, malformed_record

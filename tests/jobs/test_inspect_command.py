@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from connectors.dynamodb.change import Change, Ignored, Malformed, TableSchema, parse_change
+from connectors.dynamodb.change import Change, Ignored, Malformed, TableSchema
 from connectors.dynamodb.fast_path import FastPath
+from connectors.dynamodb.parse import parse_change
 from connectors.recordings import files as recording_files
 from connectors.recordings.files import find_recordings
 from connectors.recordings.segments import Segment

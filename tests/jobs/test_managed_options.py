@@ -40,6 +40,18 @@ ALLOWED = {
 }
 
 
+SETTERS = (
+    "Configuration(",
+    ".set_string(",
+    ".get_config()",
+    ".configure(",
+    "enable_checkpointing(",
+    "get_checkpoint_config(",
+    "set_restart_strategy(",
+    "set_state_backend(",
+)
+
+
 @pytest.mark.parametrize("mode", ExecutionMode)
 def test_every_option_that_is_set_is_on_the_list_of_the_service(mode: ExecutionMode) -> None:
     options = managed_options(mode)
@@ -47,15 +59,17 @@ def test_every_option_that_is_set_is_on_the_list_of_the_service(mode: ExecutionM
     assert set(options) <= ALLOWED
 
 
-def test_nothing_else_sets_options_where_the_job_is_built() -> None:
+@pytest.mark.parametrize("capability", ["capacity", "usage", "spot"])
+def test_nothing_else_sets_options_where_the_job_is_built(capability: str) -> None:
     # What the entry of the managed service reaches, apart from the one place that knows where a job runs.
     from jobs.package.build import PROJECT_ROOT
     from jobs.package.reach import reached_from
 
-    reached = reached_from(["jobs.capacity.managed"], PROJECT_ROOT)
+    reached = reached_from([f"jobs.{capability}.managed"], PROJECT_ROOT)
+    assert f"jobs/{capability}/managed.py" in reached.files
     for name, path in reached.files.items():
         # A recording is read where a package is checked, and not on the service.
         if name.endswith(".py") and name not in ("jobs/runtime.py", "jobs/capacity/recorded_stream.py"):
             text = path.read_text(encoding="utf-8")
-            for call in (".set_string(", ".get_config().set(", "enable_checkpointing(", "set_restart_strategy("):
+            for call in SETTERS:
                 assert call not in text, name

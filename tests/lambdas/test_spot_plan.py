@@ -18,7 +18,7 @@ from connectors.spot_facts import DEFAULT_PLATFORM, Purchase
 from jobs.cli import cli
 from jobs.spot_command import ACTUATOR_COMMANDS
 from lambdas.spot.commitments import FreeCover, Reservation, cover
-from lambdas.spot.fleet import Fleet, Group, Instance, Market, Member, Pool, TemplateVersion, TypeFacts
+from lambdas.spot.fleet import TYPE_TAG, Fleet, Group, Instance, Market, Member, Pool, TemplateVersion, TypeFacts
 from lambdas.spot.group_policy import GroupPolicy, PolicyError, read_policy
 from lambdas.spot.plan import GroupPlan, Kept, PlanSettings, plan_fleet, plan_group
 from lambdas.spot.replacement import plan_replacement
@@ -155,6 +155,28 @@ def test_spot_in_a_lost_market_falls_back(market: Market, wanted: list[Purpose])
 def test_no_new_spot_goes_where_the_market_is_not_armed(market: Market) -> None:
     (swap,) = plan(fleet_of(instance(1), markets={Pool("m5a.large", ZONE): market})).swaps
     assert [option.instance_type for option in swap.options] == ["m5.large", "m5.xlarge"]
+
+
+def larger_spot(number: int) -> Instance:
+    """What a swap has put in the place of an m5.large, because it cost less on Spot."""
+    return instance(number, Purchase.SPOT, instance_type="m5.xlarge", tags={TYPE_TAG: "m5.large"})
+
+
+def test_back_on_demand_an_instance_is_of_the_type_that_the_group_had_in_its_place() -> None:
+    (swap,) = plan(fleet_of(larger_spot(1), tags={"MinOnDemand": "1"})).swaps
+    assert swap.options == (LaunchOption("m5.large", Purchase.ON_DEMAND, Decimal("0.1000")),)
+
+
+def test_a_replacement_need_be_no_larger_than_what_the_group_had() -> None:
+    fleet = fleet_of(larger_spot(1))
+    planned = plan_replacement(
+        fleet, fleet.groups[0], fleet.instances["i-00000001"], GroupJournal("web"), PlanSettings()
+    )
+    assert isinstance(planned, PlannedSwap)
+    assert [(one.instance_type, one.purchase) for one in planned.options] == [
+        ("m5a.large", Purchase.SPOT),
+        ("m5.large", Purchase.ON_DEMAND),
+    ]
 
 
 def test_what_fell_back_stays_until_its_market_is_armed() -> None:
@@ -331,7 +353,7 @@ EXAMPLE = (
 def test_the_plan_reads_as_a_diff_with_reason_price_and_saving() -> None:
     exit_code, output = headroom("plan", *EXAMPLE)
     assert exit_code == 0
-    assert "- i-00000000000000001  m7g.large      on-demand      0.0909  3 On-Demand, 1 must be" in output
+    assert "- i-00000000000000001  m7g.large      on-demand      0.0909  3 are On-Demand, 1 must be" in output
     assert "saves 0.0572 USD an hour, 41.76 a month" in output
     assert "Capacity Rebalancing is on" in output
     assert "4 to swap in 3 of 5 groups; 2 left alone" in output
@@ -359,7 +381,24 @@ def test_the_plan_of_a_snapshot_says_what_covers_an_instance_and_what_of_a_commi
 def test_the_plan_as_json_says_the_same() -> None:
     exit_code, output = headroom("plan", *EXAMPLE, "--json")
     told = json.loads(output)
-    assert (exit_code, told["swaps"], told["saving_per_hour"]) == (0, 4, "0.0276")
+    assert (exit_code, told["swaps"], told["saving_per_hour"], told["currency"]) == (0, 4, "0.0276", "USD")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_plan_fits_its_terminal_and_loses_no_word(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, unwrapped = headroom("plan", *EXAMPLE)
+    monkeypatch.setenv("COLUMNS", str(width))
+    _, output = headroom("plan", *EXAMPLE)
+    assert max(map(len, output.splitlines())) <= width
+    assert output.split() == unwrapped.split()
+
+
+def test_prices_in_a_currency_that_ec2_does_not_tell_are_refused(tmp_path: Path) -> None:
+    prices = (ROOT / "examples" / "spot-prices.json").read_text(encoding="utf-8").replace('"USD"', '"EUR"')
+    (tmp_path / "prices.json").write_text(prices, encoding="utf-8")
+    exit_code, output = headroom("plan", *EXAMPLE[:2], "--prices", str(tmp_path / "prices.json"))
+    assert exit_code == 2
+    assert "currency is EUR; EC2 tells Spot prices in USD" in output
 
 
 @pytest.mark.parametrize(

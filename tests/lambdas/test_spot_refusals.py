@@ -92,16 +92,14 @@ ACTUATORS = {"create": created, "swap": swapped, "replace": replaced}
 def test_refused_at_any_call_a_message_is_told_or_comes_again_and_nothing_is_left_half_done(
     name: str, fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for at in calls_to_fail(MOST_CALLS, begin=int(fault is Fault.THROTTLED)):
-        with cloud() as aws:
-            made = making(aws, tmp_path, monkeypatch)
-            handle = ACTUATORS[name](aws, made)
-            size = aws.sizes()
-            aws.calls.clear()
-            aws.fault_at = {at: fault}
-            answer = handle()
-            if aws.fault_at:
-                break
+    with cloud() as aws:
+        made = making(aws, tmp_path, monkeypatch)
+        handle = ACTUATORS[name](aws, made)
+        size = aws.sizes()
+
+        def play() -> None:
+            with aws.forking(forks):
+                answer = handle()
             refused = reasons(aws)
             assert len(refused) <= 1
             assert not refused or "AccessDenied" in refused[0]
@@ -112,9 +110,12 @@ def test_refused_at_any_call_a_message_is_told_or_comes_again_and_nothing_is_lef
             aws.now_ms += 21 * 60_000
             scan(made)
             work(aws, made, rounds=20)
-            assert (aws.orphans(), aws.sizes(), aws.serving(), aws.journal().is_open) == ([], size, 1, False), at
-            assert len(set(aws.tokens.values())) == len(aws.tokens), at
-    assert at > 8
+            assert (aws.orphans(), aws.sizes(), aws.serving(), aws.journal().is_open) == ([], size, 1, False)
+            assert len(set(aws.tokens.values())) == len(aws.tokens)
+
+        forks = aws.failing_at(calls_to_fail(MOST_CALLS, begin=int(fault is Fault.THROTTLED)), fault)
+        forks.play(play)
+    assert len(forks.results) >= 3
 
 
 @pytest.mark.parametrize(
@@ -352,37 +353,39 @@ LOGS: list[io.StringIO] = []  # loggers are known by them, so none may take the 
 def test_refused_at_any_call_what_runs_on_a_schedule_names_the_call_and_the_next_run_does_what_is_left(
     name: str, fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for at in calls_to_fail(MOST_CALLS, begin=int(fault is Fault.THROTTLED)):
-        with cloud() as aws:
-            LOGS.append(log := io.StringIO())
-            monkeypatch.setattr(actuator, "_known_zones", {})
-            with aws.unseen():
-                aws.clients.kinesis.create_stream(StreamName="events", ShardCount=1)
-            made = logging_to(log, making(aws, tmp_path, monkeypatch, events_stream="events"))
-            handle = SCHEDULED[name](aws, made)
-            after = len(log.getvalue())
-            aws.calls.clear()
-            aws.fault_at = {at: fault}
+    with cloud() as aws:
+        LOGS.append(log := io.StringIO())
+        monkeypatch.setattr(actuator, "_known_zones", {})
+        with aws.unseen():
+            aws.clients.kinesis.create_stream(StreamName="events", ShardCount=1)
+        made = logging_to(log, making(aws, tmp_path, monkeypatch, events_stream="events"))
+        handle = SCHEDULED[name](aws, made)
+        after = len(log.getvalue())
+        quiet = ("SendMessageBatch", "PutRecords") if name == "scan" else REAPS
+
+        def play() -> None:
             said = ""
-            try:
-                handle()
-            except (AmazonError, UndoneError) as error:
-                said = str(error)
-            if aws.fault_at:
-                break
-            refused = aws.calls[at][1]
-            told_it = said + log.getvalue()[after:]
-            assert f"{refused}: {fault.value}" in told_it or f"{fault.value}) when calling the {refused}" in told_it, at
-            quiet = ("SendMessageBatch", "PutRecords") if name == "scan" else REAPS
-            assert set(mutations(aws)) <= set(quiet), at
+            with aws.forking(forks):
+                try:
+                    handle()
+                except (AmazonError, UndoneError) as error:
+                    said = str(error)
+            if forks.forked_at is not None:
+                refused = aws.calls[forks.forked_at][1]
+                told = said + log.getvalue()[after:]
+                assert f"{refused}: {fault.value}" in told or f"{fault.value}) when calling the {refused}" in told
+            assert set(mutations(aws)) <= set(quiet)
             handle()
             work(aws, made, rounds=20)
             aws.now_ms += 21 * 60_000
             scan(made)
             work(aws, made, rounds=20)
-            assert (aws.orphans(), aws.journal().is_open, aws.serving(), aws.sizes()) == ([], False, 1, (1, 1, 1)), at
-            assert len(set(aws.tokens.values())) == len(aws.tokens), at
-    assert at > 8
+            assert (aws.orphans(), aws.journal().is_open, aws.serving(), aws.sizes()) == ([], False, 1, (1, 1, 1))
+            assert len(set(aws.tokens.values())) == len(aws.tokens)
+
+        forks = aws.failing_at(calls_to_fail(MOST_CALLS, begin=int(fault is Fault.THROTTLED)), fault)
+        forks.play(play)
+    assert len(forks.results) >= 3
 
 
 @pytest.mark.parametrize("name", ACTUATORS)

@@ -3,12 +3,16 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pytest
 
 from lambdas.spot.amazon import AmazonError
+from lambdas.spot.steps import CLAIM_MS
 from lambdas.spot.swap import Outcome
-from tests.spot_cloud import Cloud, Fault, KilledError, cloud
+from lambdas.spot.swap_run import SwapRun
+from tests.forked import Forks
+from tests.spot_cloud import START_MS, Cloud, Fault, KilledError, cloud
 
 pytestmark = pytest.mark.long
 
@@ -26,11 +30,9 @@ class Ran:
     """What came of a swap in which something went wrong.
 
     Attributes:
-        reached: whether there was a call to go wrong.
         while_faulty: sizes, orphans and serving instances before the fault was mended.
     """
 
-    reached: bool
     while_faulty: tuple[tuple[int, int, int], int, int]
     outcomes: list[Outcome]
     lowest: int
@@ -42,43 +44,48 @@ class Ran:
     spots: int
 
 
-def run(at: int | str, fault: Fault) -> Ran:
-    """A swap in a group at its MaxSize, with a fault at a call; then the runs that come after it.
-
-    Args:
-        at: The number of the call, or the operation whose every call fails until the fault is mended.
-        fault: What goes wrong.
-    """
+def at_each_call(fault: Fault) -> list[Ran]:
+    """A swap in a group at its MaxSize, with a fault at one of its calls, each in turn, and the runs after it."""
     with cloud() as aws:
-        original = aws.make_group(size=3, most=3)[0]
-        planned = aws.planned(original, "m5.large", on_demand_last=fault in (Fault.NO_CAPACITY, Fault.QUOTA))
-        lowest = [3]
-        aws.watch = lambda: lowest.append(aws.serving())
-        aws.fault_at, aws.lasting = ({at: fault}, {}) if isinstance(at, int) else ({}, {at: fault})
-        with contextlib.suppress(KilledError, AmazonError):
-            aws.begin(planned)
-        if isinstance(at, str):
-            with contextlib.suppress(AmazonError):
-                aws.finish(rounds=4)
-        reached = not aws.fault_at
-        while_faulty = (aws.sizes(), len(aws.orphans()), aws.serving())
-        aws.fault_at, aws.lasting = {}, {}
+        forks = aws.failing_at(range(MOST_CALLS), fault)
+        forks.play(lambda: play(aws, fault, forks=forks))
+        return forks.results
+
+
+def at_every(operation: str, fault: Fault) -> Ran:
+    """The same where every call of an operation fails, until that is mended."""
+    with cloud() as aws:
+        aws.lasting = {operation: fault}
+        return play(aws, fault)
+
+
+def play(aws: Cloud, fault: Fault, *, forks: Forks[Ran] | None = None) -> Ran:
+    original = aws.make_group(size=3, most=3)[0]
+    planned = aws.planned(original, "m5.large", on_demand_last=fault in (Fault.NO_CAPACITY, Fault.QUOTA))
+    lowest = [3]
+    aws.watch = lambda: lowest.append(aws.serving())
+    with contextlib.suppress(KilledError, AmazonError), aws.forking(forks) if forks else contextlib.nullcontext():
+        aws.begin(planned)
+    if aws.lasting:
+        with contextlib.suppress(AmazonError):
+            aws.finish(rounds=4)
+    while_faulty = (aws.sizes(), len(aws.orphans()), aws.serving())
+    aws.lasting = {}
+    aws.finish()
+    if not aws.journal().ended:
+        aws.begin(planned)
         aws.finish()
-        if not aws.journal().ended:
-            aws.begin(planned)
-            aws.finish()
-        return Ran(
-            reached=reached,
-            while_faulty=while_faulty,
-            outcomes=[ended.outcome for ended in aws.journal().ended],
-            lowest=min(lowest),
-            launches=len(aws.tokens),
-            orphans=aws.orphans(),
-            sizes=aws.sizes(),
-            suspended=aws.group().suspended_processes,
-            serving=aws.serving(),
-            spots=aws.spots(),
-        )
+    return Ran(
+        while_faulty=while_faulty,
+        outcomes=[ended.outcome for ended in aws.journal().ended],
+        lowest=min(lowest),
+        launches=len(aws.tokens),
+        orphans=aws.orphans(),
+        sizes=aws.sizes(),
+        suspended=aws.group().suspended_processes,
+        serving=aws.serving(),
+        spots=aws.spots(),
+    )
 
 
 def assert_nothing_half_done(ran: Ran) -> None:
@@ -96,6 +103,31 @@ def test_a_swap_puts_a_spot_instance_in_the_place_of_an_on_demand_one(aws: Cloud
     assert original not in aws.members()
     assert (aws.spots(), aws.serving(), aws.sizes()) == (1, 3, (1, 3, 3))
     assert len(aws.calls) < 40
+
+
+def test_an_attach_that_never_succeeds_is_given_up_and_its_twin_ends(aws: Cloud) -> None:
+    members = aws.make_group(size=3, most=3)
+    aws.lasting = {"AttachInstances": Fault.THROTTLED}
+    aws.begin(aws.planned(members[0]))
+    (ended,) = aws.finish(rounds=20).ended
+    assert (ended.outcome, ended.reason) == (Outcome.UNDONE, "the twin could not be attached in time")
+    assert (aws.members(), aws.launched(), aws.sizes()) == (members, [], (1, 3, 3))
+
+
+def test_a_run_that_waits_for_a_claim_says_until_when_and_goes_on_then(aws: Cloud) -> None:
+    planned = aws.planned(aws.make_group(size=3, most=3)[0])
+    aws.once = {"AttachInstances": Fault.KILLED_BEFORE}
+    with pytest.raises(KilledError):
+        aws.begin(planned)
+    run = SwapRun(aws.driver(), [], ["web"])
+    until = datetime.fromtimestamp((START_MS + CLAIM_MS) / 1_000, UTC)
+    (line,) = run.go_on(aws.now_ms).lines
+    assert f"web: waits for the claim of another run or function, until {until:%H:%M:%S} UTC" in line
+    assert aws.now_ms + CLAIM_MS < run.next_at_ms < aws.now_ms + CLAIM_MS + 2_000
+    while not run.is_done:
+        aws.now_ms = run.next_at_ms
+        run.go_on(aws.now_ms)
+    assert (aws.spots(), aws.sizes(), aws.orphans()) == (1, (1, 3, 3), [])
 
 
 MUTATIONS = [
@@ -120,27 +152,26 @@ QUESTIONS = [
 @pytest.mark.parametrize("operation", [*MUTATIONS, *QUESTIONS])
 @pytest.mark.parametrize("fault", [Fault.DENIED, Fault.THROTTLED])
 def test_without_a_right_or_throttled_for_long_nothing_is_left_half_done(operation: str, fault: Fault) -> None:
-    assert_nothing_half_done(run(operation, fault))
+    assert_nothing_half_done(at_every(operation, fault))
 
 
 @pytest.mark.parametrize("operation", MUTATIONS)
 def test_a_right_that_is_missing_leaves_the_group_as_it_was(operation: str) -> None:
-    assert run(operation, Fault.DENIED).while_faulty == ((1, 3, 3), 0, 3)
+    assert at_every(operation, Fault.DENIED).while_faulty == ((1, 3, 3), 0, 3)
 
 
 @pytest.mark.parametrize("fault", [Fault.THROTTLED, Fault.DENIED])
 def test_refused_at_any_one_call_nothing_is_left_half_done(fault: Fault) -> None:
-    for at in range(MOST_CALLS):
-        ran = run(at, fault)
-        if not ran.reached:
-            break
+    found = at_each_call(fault)
+    for at, ran in enumerate(found):
         assert_nothing_half_done(ran)
         assert ran.launches <= 2, (at, ran)
+    assert len(found) > 25
 
 
 @pytest.mark.parametrize("fault", [Fault.NO_CAPACITY, Fault.QUOTA])
 def test_without_spot_capacity_the_next_best_is_launched(fault: Fault) -> None:
-    ran = run("RunInstances", fault)
+    ran = at_every("RunInstances", fault)
     assert_nothing_half_done(ran)
     launch = calls_of_a_swap().index("RunInstances")
     with cloud() as aws:
@@ -160,11 +191,9 @@ def calls_of_a_swap() -> list[str]:
 
 @pytest.mark.parametrize("fault", [Fault.KILLED_BEFORE, Fault.KILLED_AFTER, Fault.LOST_ANSWER])
 def test_killed_at_any_call_the_next_run_finishes_and_nothing_is_left(fault: Fault) -> None:
-    for at in range(MOST_CALLS):
-        ran = run(at, fault)
-        if not ran.reached:
-            break
+    found = at_each_call(fault)
+    for at, ran in enumerate(found):
         assert_nothing_half_done(ran)
         assert ran.outcomes[-1:] == [Outcome.DONE], (at, ran)
         assert (ran.spots, ran.launches) == (1, 1), (at, ran)
-    assert at > 25
+    assert len(found) > 25

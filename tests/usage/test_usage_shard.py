@@ -14,9 +14,12 @@ from connectors.dynamodb.change_facts import FactPath
 from connectors.kinesis.records import KinesisRecord, ShardBatch
 from jobs.recorded.reports import Counts, read_report
 from jobs.usage.facts import EVENT_COLUMNS, UsageRow, decode_batch
+from jobs.usage.minute_sums import FileLayout, decode_sums
 from jobs.usage.shard import ShardSettings, mark_row, read_batch
 
-SETTINGS = ShardSettings(out_of_orderness_ms=2_000, future_tolerance_ms=3_600_000, margin_ms=1_000)
+SETTINGS = ShardSettings(
+    out_of_orderness_ms=2_000, future_tolerance_ms=3_600_000, margin_ms=1_000, layout=FileLayout(900_000, 2)
+)
 AT_MS = 1_800_000_000_000  # a whole minute
 LONG_AFTER_MS = AT_MS + 3_000_000
 
@@ -60,11 +63,14 @@ class Shard:
         rows, self.progress_ms, self.memory = read_batch(batch, FactPath({}), SETTINGS)
         for row in (UsageRow(*each) for each in rows):
             assert row.at_ms >= row.low_water_ms == self.promised_ms
-            if row.table_name is not None:
-                group = str(row.partition_key), int(row.window_start_ms or 0) - AT_MS, row.corrects_ms
-                total = self.sums.setdefault(group, [0, 0])
-                total[0] += row.wcu or 0
-                total[1] += row.changes or 0
+            if row.sums is not None:
+                minute = decode_sums(row.sums)
+                assert row.at_ms == minute.last_ms
+                for each in minute.sums:
+                    group = each.partition_key, minute.window_start_ms - AT_MS, each.corrects_ms
+                    total = self.sums.setdefault(group, [0, 0])
+                    total[0] += each.wcu
+                    total[1] += each.changes
             if row.events is not None:
                 events = decode_batch(row.events)
                 columns = np.frombuffer(events.columns, dtype=EVENT_COLUMNS)

@@ -12,15 +12,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from connectors.dynamodb.change import (
-    MAX_RECORD_BYTES,
-    Change,
-    EventName,
-    Ignored,
-    Malformed,
-    TableSchema,
-    parse_change,
-)
+from connectors.dynamodb.change import Change, EventName, Ignored, Malformed, TableSchema
+from connectors.dynamodb.parse import parse_change
+from connectors.dynamodb.record_json import MAX_RECORD_BYTES
 from tests.connectors.dynamodb_items import Weighed, items, keys
 
 EVENTS = Path(__file__).parents[1] / "events" / "dynamodb"
