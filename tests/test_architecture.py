@@ -19,6 +19,8 @@ def files(*suffixes: str, below: Path = ROOT) -> Iterator[Path]:
     for path in sorted(below.iterdir()):
         if path.name in NOT_OURS or (path.name.startswith(".") and path.name not in (".ci", ".gitignore")):
             continue
+        if path.name.startswith("hs_err_pid"):  # what a JVM leaves that dies at its exit
+            continue
         if path.is_dir():
             yield from files(*suffixes, below=path)
         elif not suffixes or path.suffix in suffixes:

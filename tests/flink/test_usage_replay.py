@@ -105,23 +105,31 @@ def test_the_command_in_process_mode_says_the_same_and_what_was_closed_stays_clo
     (tmp_path / "headroom.toml").write_text(SETTINGS_TOML)
     options = ["--job", "usage", "--config", "headroom.toml", "--out", "out"]
     command: list[str | Path] = [HEADROOM, "replay", path, *options]
-    for _ in range(2):
-        finished = subprocess.run(
-            [*command, "--parallelism", "2", "--execution-mode", "process"],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        assert (finished.returncode, "Traceback" in finished.stdout + finished.stderr) == (0, False), finished.stderr
-        judged = usage_oracle.judge({str(path): records}, settings())
-        assert "duplicates within 1d, each counted once" in finished.stdout
-        found = usage_oracle.read_ledger(tmp_path / "out" / "ledger")
-        assert usage_oracle.attributed(found) == usage_oracle.attributed(judged.rows)
-        assert found == judged.rows
-        ledger = Ledger(str(tmp_path / "out" / "ledger"))
-        if not ledger.closed_periods:
-            month = month_of(min(group[3] for group in found))
-            ledger.close_period(ClosedPeriod(month, month_end_ms(month), *MeterSession(ledger).total(month)))
-    assert len(ledger.closed_periods) == 1
+    finished = subprocess.run(
+        [*command, "--parallelism", "2", "--execution-mode", "process"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert (finished.returncode, "Traceback" in finished.stdout + finished.stderr) == (0, False), finished.stderr
+    assert "duplicates within 1d, each counted once" in finished.stdout
+    location = tmp_path / "out" / "ledger"
+    judged = usage_oracle.judge({str(path): records}, settings())
+    assert usage_oracle.read_ledger(location) == judged.rows
+    ledger = Ledger(str(location))
+    month = month_of(min(group[3] for group in judged.rows))
+    closed = ClosedPeriod(month, month_end_ms(month), *MeterSession(ledger).total(month))
+    ledger.close_period(closed)
+    summary = run([path], tmp_path / "out", settings())
+    assert summary["closed_period_corrections"] == 0
+    assert usage_oracle.read_ledger(location) == judged.rows
+    assert Ledger(str(location)).closed_periods == [closed]
+    inserted = next(each for each in records if each.startswith(b'{"awsRegion"') and b'"eventName":"INSERT"' in each)
+    more = write(tmp_path / "b.jsonl", [changed(inserted, eventID="found later")])
+    summary = run([path, more], tmp_path / "out", settings())
+    again = MeterSession(Ledger(str(location)))
+    assert summary["closed_period_corrections"] == 1
+    assert again.total(month) == MeterSession(ledger).total(month)
+    assert again.total(month_of(month_end_ms(month)))[1] == 1
