@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from connectors.ec2.events import InstanceAction, InstanceState
+from connectors.spot_action_messages import encode
 from connectors.spot_actions import (
     FallBack,
     FallBackEvidence,
@@ -15,7 +16,6 @@ from connectors.spot_actions import (
     ReplaceInstance,
     ReturnEvidence,
     ReturnToSpot,
-    encode,
     replace_action_id,
 )
 from lambdas.create_spot import create
