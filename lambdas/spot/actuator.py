@@ -13,7 +13,7 @@ from connectors.spot_facts import CapacityError, Facts, LaunchRefused, facts_id
 from connectors.swap_messages import SwapInstance, encode
 from lambdas.spot.act import Act
 from lambdas.spot.amazon import CALL_FAILED, Clients, Refusal
-from lambdas.spot.commitments import Cover
+from lambdas.spot.cover import Cover
 from lambdas.spot.describe import Describe
 from lambdas.spot.drive import Driver
 from lambdas.spot.driven import Driven, RefusedLaunch
