@@ -107,6 +107,14 @@ def test_a_fleet_becomes_spot_by_way_of_the_queues(aws: Cloud, made: Actuator) -
     assert [ended.outcome for ended in aws.journal().ended] == [Outcome.DONE, Outcome.DONE]
 
 
+def test_a_group_of_hundreds_is_described_in_pages(aws: Cloud) -> None:
+    with aws.unseen():
+        real = aws.make_group(size=2)
+    ids = [f"i-{number:017x}" for number in range(449)]
+    assert set(Describe(aws.clients).instances([*ids, real[0]])) == {real[0]}
+    assert aws.count("DescribeInstances") == 3
+
+
 def test_raising_the_minimum_turns_spot_back_into_on_demand(aws: Cloud, made: Actuator) -> None:
     aws.make_group(size=3, tags={f"{TAG}:MinOnDemand": "1", f"{TAG}:MaxPoolPercent": "100"})
     to_spot(aws, made)
