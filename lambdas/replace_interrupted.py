@@ -12,7 +12,8 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
 from connectors.actions import MalformedActionError, UnknownActionError
-from connectors.spot_actions import FallBack, ReplaceInstance, ReturnToSpot, SpotAction, decode
+from connectors.spot_action_messages import decode
+from connectors.spot_actions import FallBack, ReplaceInstance, ReturnToSpot, SpotAction
 from connectors.spot_facts import Purchase
 from lambdas.spot.actuator import Actuator
 from lambdas.spot.amazon import AmazonError, Refusal

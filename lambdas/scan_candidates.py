@@ -24,7 +24,7 @@ from connectors.spot_facts import (
 from connectors.swap_messages import MAX_TYPES, CreateSpot, encode
 from lambdas.spot.actuator import Actuator
 from lambdas.spot.amazon import CALL_FAILED, amazon_error
-from lambdas.spot.commitments import Cover
+from lambdas.spot.cover import Cover
 from lambdas.spot.fleet import ASG_TAG, Fleet
 from lambdas.spot.invocation import actuator, failure_told
 from lambdas.spot.placement import pool_scores, score_facts, score_questions

@@ -62,6 +62,7 @@ class Fault(StrEnum):
     QUOTA = "MaxSpotInstanceCountExceeded"
 
 
+_MOST_FILTER_VALUES = 200  # Source: EC2 User Guide, Using_Filtering
 _REHEARSED = ("RunInstances", "TerminateInstances")
 _ERRORS = {
     Fault.THROTTLED: (400, "Throttling", "Rate exceeded"),
@@ -173,6 +174,8 @@ class Cloud:
         if name == "DescribeInstanceRefreshes":
             group = body["AutoScalingGroupName"]
             return _answer({"InstanceRefreshes": [{"Status": "InProgress"}] if group in self.refreshing else []})
+        if name == "DescribeInstances" and f"Filter.1.Value.{_MOST_FILTER_VALUES + 1}" in body:
+            return _answer({"Error": {"Code": "FilterLimitExceeded", "Message": "too many filter values"}}, 400)
         if name in (lists := self._lists()):
             member, elements = lists[name]
             return _answer({member: elements})

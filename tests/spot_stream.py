@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from connectors.spot_fact_records import encode_facts
 from connectors.spot_facts import (
     DEFAULT_PLATFORM,
     CapacityError,
@@ -24,7 +25,6 @@ from connectors.spot_facts import (
     PoolsHealth,
     Purchase,
     describe_instances,
-    encode_facts,
     facts_id,
 )
 

@@ -11,7 +11,8 @@ from pyflink.table.expressions import col
 from connectors.kinesis.records import Gap, ReadBatch, ShardBatch
 from connectors.kinesis.records import Row as KinesisRow
 from connectors.kinesis.source import kinesis_table
-from connectors.spot_actions import ReplaceInstance, decode
+from connectors.spot_action_messages import decode
+from connectors.spot_actions import ReplaceInstance
 from connectors.sqs.fifo import group_id
 from connectors.sqs.outbox import Message
 from connectors.sqs.sink import Destination, send_to_queue

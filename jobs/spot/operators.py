@@ -12,7 +12,7 @@ from pyflink.table import DataTypes
 from pyflink.table.types import DataType
 
 from connectors.ec2.events import GroupActivity
-from connectors.spot_actions import encode
+from connectors.spot_action_messages import encode
 from jobs.settings import Settings
 from jobs.settings.durations import DAY_MS
 from jobs.spot.evidence import EvidenceKind, PoolEvidence

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from connectors.ec2.events import Event, Ignored, Malformed
 from connectors.recordings.chunks import Chunk, read_chunks
 from connectors.recordings.files import RecordingFile
-from connectors.spot_facts import Facts, parse_event_or_facts
+from connectors.spot_fact_records import parse_event_or_facts
+from connectors.spot_facts import Facts
 from jobs.recorded.decoded import expand_chunk
 from jobs.recorded.reports import malformed_line
 

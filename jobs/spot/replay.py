@@ -8,7 +8,8 @@ from time import monotonic
 from typing import Any, Final
 
 from connectors.recordings.files import RecordingFile
-from connectors.spot_actions import ReplaceInstance, decode
+from connectors.spot_action_messages import decode
+from connectors.spot_actions import ReplaceInstance
 from jobs.execution import ExecutionMode
 from jobs.results import Results
 from jobs.settings import Settings

@@ -11,7 +11,8 @@ from typing import Any
 
 from connectors.ec2.events import Event, Ignored, Malformed
 from connectors.kinesis.records import KinesisRecord, ReadBatch, Row, ShardBatch
-from connectors.spot_facts import Facts, parse_event_or_facts
+from connectors.spot_fact_records import parse_event_or_facts
+from connectors.spot_facts import Facts
 from jobs.recorded.reports import malformed_line
 from jobs.spot.outcomes import OutcomeKind
 from jobs.spot.routing import kind_name, route

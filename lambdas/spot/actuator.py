@@ -8,11 +8,12 @@ from typing import Final
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from connectors.spot_facts import CapacityError, Facts, LaunchRefused, encode_facts, facts_id
+from connectors.spot_fact_records import encode_facts
+from connectors.spot_facts import CapacityError, Facts, LaunchRefused, facts_id
 from connectors.swap_messages import SwapInstance, encode
 from lambdas.spot.act import Act
 from lambdas.spot.amazon import CALL_FAILED, Clients, Refusal
-from lambdas.spot.commitments import Cover
+from lambdas.spot.cover import Cover
 from lambdas.spot.describe import Describe
 from lambdas.spot.drive import Driver
 from lambdas.spot.driven import Driven, RefusedLaunch

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 from connectors.prices import Prices
 from lambdas.spot.amazon import CALL_FAILED, AmazonError, amazon_error
-from lambdas.spot.commitments import Cover, Reservation, SavingsPlan, cover
+from lambdas.spot.commitments import Reservation, SavingsPlan
+from lambdas.spot.cover import Cover, cover
 from lambdas.spot.describe import Describe
 from lambdas.spot.fleet import Instance
 

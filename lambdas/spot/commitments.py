@@ -1,8 +1,6 @@
-"""Commitments: which On-Demand Instances are paid for already, and how many more would be. Pure.
+"""Commitments: what is paid for whether it is used or not, and which instances it can pay for. Pure.
 
-Reserved Instances and Savings Plans are paid for whether they are used or not. An On-Demand Instance that they cover in
-full costs nothing more, so it stays; what they could cover and do not is used before Spot. AWS applies them in this
-order, each to what those before it have left, and an instance can be covered by several in part:
+AWS applies Reserved Instances and Savings Plans in this order, each to what those before it have left:
 
 1. zonal Reserved Instances, to the very type in the very zone;
 2. regional ones, to the very type in any zone; those of Linux/UNIX with default tenancy to all sizes of the family, by
@@ -12,8 +10,6 @@ order, each to what those before it have left, and an instance can be covered by
 
 Sources: EC2 User Guide, apply_ri; Savings Plans User Guide, sp-applying: all plans of a kind together, to the highest
 saving beside On-Demand first, of equal ones to the lowest rate first.
-
-Only what this account runs in this Region is known. What other accounts of an organization use of a commitment is not.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,8 +19,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Final
 
-from connectors.ec2.events import InstanceState
-from connectors.spot_facts import DEFAULT_PLATFORM, Purchase
+from connectors.spot_facts import DEFAULT_PLATFORM
 from lambdas.spot.fleet import SHARED_TENANCY, Instance
 from lambdas.spot.instance_size import family_of, is_size_flexible, normalization_factor
 
@@ -105,87 +100,17 @@ class Commitment:
         return f"{self.name}: {_shown(self.amount)} {self.unit} paid for, {used} used, {left} free"
 
 
-@dataclass(frozen=True, slots=True)
-class FreeCover:
-    """What commitments would pay for in addition."""
-
-    commitments: tuple[Commitment, ...] = ()
-
-    def after(self, instance: Instance) -> "FreeCover | None":
-        """What is left if this instance were On-Demand too; None if it would not be covered in full."""
-        uncovered = WHOLE
-        rest = []
-        for commitment in self.commitments:
-            share, after = _applied(commitment, instance, uncovered)
-            uncovered -= share
-            rest.append(after)
-        return FreeCover(tuple(rest)) if uncovered == 0 else None
-
-    def covers(self, instance: Instance) -> str | None:
-        """What would pay for this instance in full, None if nothing would."""
-        after = self.after(instance)
-        if after is None:
-            return None
-        return _joined(old.name for old, new in zip(self.commitments, after.commitments, strict=True) if old != new)
-
-
-@dataclass(frozen=True, slots=True)
-class Cover:
-    """What commitments pay for.
-
-    Attributes:
-        covered: instances that are paid for in full, and by what.
-        free: what more would be.
-        told: how much of each commitment is used, for people.
-    """
-
-    covered: Mapping[str, str] = field(default_factory=dict)
-    free: FreeCover = FreeCover()
-    told: tuple[str, ...] = ()
-
-
-def cover(
-    reservations: Iterable[Reservation],
-    plans: Iterable[SavingsPlan],
-    instances: Iterable[Instance],
-    on_demand: OnDemandPrice,
-) -> Cover:
-    """What commitments pay for among all instances of the account in its Region; of equal ones the oldest first.
+def commitments_of(
+    reservations: Iterable[Reservation], plans: Iterable[SavingsPlan], on_demand: OnDemandPrice
+) -> list[Commitment]:
+    """All that is paid for, in the order in which AWS applies it.
 
     Args:
         reservations: Active Reserved Instances.
         plans: Active Savings Plans.
-        instances: What runs.
         on_demand: On-Demand prices, which the order of Savings Plans goes by. A type without one comes last.
     """
-    running = sorted(
-        (one for one in instances if one.purchase is Purchase.ON_DEMAND and one.state is InstanceState.RUNNING),
-        key=lambda one: (one.launched_at_ms, one.instance_id),
-    )
-    uncovered = {one.instance_id: WHOLE for one in running}
-    by: dict[str, list[str]] = {one.instance_id: [] for one in running}
-    after: list[Commitment] = []
-    for commitment in [*_reserved(reservations), *_planned(plans, on_demand)]:
-        for instance in sorted(filter(commitment.needs, running), key=commitment.order):
-            share, commitment = _applied(commitment, instance, uncovered[instance.instance_id])
-            if share:
-                uncovered[instance.instance_id] -= share
-                by[instance.instance_id].append(commitment.name)
-        after.append(commitment)
-    return Cover(
-        {name: _joined(by[name]) for name, left in uncovered.items() if left == 0},
-        FreeCover(tuple(after)),
-        tuple(commitment.told() for commitment in after),
-    )
-
-
-def _applied(commitment: Commitment, instance: Instance, uncovered: Fraction) -> tuple[Fraction, Commitment]:
-    """Which share of an instance a commitment covers, and what is left of it."""
-    need = commitment.needs(instance)
-    if not need:
-        return Fraction(0), commitment
-    share = min(uncovered, commitment.left / need)
-    return share, replace(commitment, left=commitment.left - share * need)
+    return [*_reserved(reservations), *_planned(plans, on_demand)]
 
 
 def _reserved(reservations: Iterable[Reservation]) -> list[Commitment]:
@@ -276,10 +201,6 @@ def _of_plans(plans: list[SavingsPlan], on_demand: OnDemandPrice) -> Commitment:
     name = f"{what} {', '.join(plan.plan_id for plan in plans)}"
     amount = sum((Fraction(plan.per_hour) for plan in plans), Fraction(0))
     return Commitment(name, f"{first.currency} an hour", amount, amount, needs, order)
-
-
-def _joined(names: Iterable[str]) -> str:
-    return " and ".join(names)
 
 
 def _shown(amount: Fraction) -> str:

@@ -38,6 +38,7 @@ _CHANGING: Final = (
     "IMPORT_IN_PROGRESS",
     "IMPORT_ROLLBACK_IN_PROGRESS",
 )
+_MOST_FILTER_VALUES: Final = 200  # Source: EC2 User Guide, Using_Filtering
 _REFRESHING: Final = frozenset({"Pending", "InProgress", "Cancelling", "RollbackInProgress", "Baking"})
 
 
@@ -86,7 +87,10 @@ class Describe:
     def instances(self, ids: Iterable[str]) -> dict[str, Instance]:
         """Those of these instances that exist."""
         ids = sorted(set(ids))
-        return self._instances({"instance-id": ids}) if ids else {}
+        found: dict[str, Instance] = {}
+        for at in range(0, len(ids), _MOST_FILTER_VALUES):
+            found |= self._instances({"instance-id": ids[at : at + _MOST_FILTER_VALUES]})
+        return found
 
     def launched_for(self, swap_ids: Iterable[str]) -> dict[str, Instance]:
         """What was launched for these swaps."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from connectors.ec2.events import InstanceState
 from connectors.spot_facts import Purchase
-from lambdas.spot.commitments import FreeCover
+from lambdas.spot.cover import FreeCover
 from lambdas.spot.fleet import Fleet, Group, Instance, Market, Member
 from lambdas.spot.group_policy import DEFAULT_TAG, GroupPolicy, PolicyError, read_policy
 from lambdas.spot.group_refusal import group_refusal, not_now

@@ -9,7 +9,7 @@ from connectors.prices import Prices, PricesError, read_prices
 from connectors.spot_facts import DEFAULT_PLATFORM
 from lambdas.spot.amazon import CALL_FAILED, amazon_error
 from lambdas.spot.commitment_scan import CommitmentScan
-from lambdas.spot.commitments import Cover
+from lambdas.spot.cover import Cover
 from lambdas.spot.describe import Describe
 from lambdas.spot.fleet import Fleet, Group, Instance, Market, Pool, TemplateVersion, TypeFacts
 from lambdas.spot.group_policy import DEFAULT_TAG, PolicyError, read_policy

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from connectors.prices import Prices
-from lambdas.spot.commitments import Cover, cover
+from lambdas.spot.cover import Cover, cover
 from lambdas.spot.described import group_of, instances_of, types_of
 from lambdas.spot.described_market import plans_of, rates_of, reservations_of, spot_prices_of
 from lambdas.spot.fleet import Fleet, Market, Pool

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from connectors.actions import MAX_MESSAGE_BYTES, MalformedActionError, UnknownActionError
 from connectors.ec2.events import InstanceAction, InstanceState
+from connectors.spot_action_messages import decode, encode
 from connectors.spot_actions import (
     FallBack,
     FallBackEvidence,
@@ -19,8 +20,6 @@ from connectors.spot_actions import (
     ReturnToSpot,
     SpotAction,
     SpotActionType,
-    decode,
-    encode,
     pool_action_id,
     replace_action_id,
 )

@@ -5,8 +5,8 @@ from typing import Any, get_args
 import pytest
 
 from connectors.ec2.events import Ignored, InterruptionWarning, Malformed
+from connectors.spot_fact_records import DETAIL_TYPES, encode_facts, parse_event_or_facts
 from connectors.spot_facts import (
-    DETAIL_TYPES,
     MOST_IN_RECORD,
     CapacityError,
     DescribedInstance,
@@ -21,9 +21,7 @@ from connectors.spot_facts import (
     PoolsReleased,
     Purchase,
     describe_instances,
-    encode_facts,
     facts_id,
-    parse_event_or_facts,
 )
 from tests.connectors.test_ec2_events import EVENTS
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from connectors.recordings.files import find_recordings
-from connectors.spot_actions import encode
+from connectors.spot_action_messages import encode
 from jobs.execution import ExecutionMode
 from jobs.settings import Settings
 from jobs.spot.evidence import EvidenceKind, PoolEvidence

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from connectors.spot_actions import encode
+from connectors.spot_action_messages import encode
 from jobs.metric_names import SPOT_ACTUATORS
 from lambdas.create_spot import create
 from lambdas.reap_orphans import reap

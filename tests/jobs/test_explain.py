@@ -14,6 +14,7 @@ from jobs.cli import cli
 from jobs.explain.changes import by_sort_key, find_changes
 from jobs.explain.text import sparkline
 from jobs.settings.render import to_toml
+from jobs.settings.toml_text import printable
 from tests.connectors.recorded import AT_MS, FORMS, lambda_event, record
 from tests.flink.streams import changed_settings, settings, stream, write
 from tests.kept_results import keep_result
@@ -118,7 +119,7 @@ def test_words_say_what_figures_say(kept: Path, actions: list[dict[str, Any]]) -
     for action in actions:
         finished = explain(kept, action["action_id"])
         assert finished.exit_code == 0
-        assert f"{action['partition_key']} " in finished.stdout
+        assert f"{printable(action['partition_key'])} " in finished.stdout
         assert f"{action['evidence']['consumed_wcu']:,} WCU" in finished.stdout
         assert f"rule: {action['evidence']['rule']}" in finished.stdout
         assert "<- this" in finished.stdout

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from connectors.ec2.events import ActivityKind, GroupActivity
-from connectors.spot_actions import FallBack, ReturnToSpot, SpotActionType, decode, encode, pool_action_id
+from connectors.spot_action_messages import decode, encode
+from connectors.spot_actions import FallBack, ReturnToSpot, SpotActionType, pool_action_id
 from jobs.settings import MarketSettings
 from jobs.settings.durations import HOUR_MS, MINUTE_MS
 from jobs.spot.market import (

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from connectors.ec2.events import Event, Ignored, Malformed
-from connectors.spot_facts import DETAIL_TYPES, Facts, encode_facts, parse_event_or_facts
+from connectors.spot_fact_records import DETAIL_TYPES, encode_facts, parse_event_or_facts
+from connectors.spot_facts import Facts
 from jobs.spot.evidence import PoolEvidence
 from jobs.spot.market import Pool
 from jobs.spot.routing import (

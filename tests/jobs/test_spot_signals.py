@@ -25,7 +25,8 @@ from connectors.ec2.events import (
     StateChange,
 )
 from connectors.ec2.parse import parse_event
-from connectors.spot_actions import ReplaceEvidence, ReplaceInstance, decode, encode, replace_action_id
+from connectors.spot_action_messages import decode, encode
+from connectors.spot_actions import ReplaceEvidence, ReplaceInstance, replace_action_id
 from jobs.settings import SignalSettings
 from jobs.spot.market import Sign
 from jobs.spot.signals import (

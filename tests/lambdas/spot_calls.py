@@ -4,7 +4,7 @@ import os
 
 
 def calls_to_fail(most: int, begin: int = 0) -> range:
-    """Every third call, since each takes a fleet of its own; with HEADROOM_EVERY_CALL, as in make faults-spot, all.
+    """Every third call, since what follows each takes its time; with HEADROOM_EVERY_CALL, as in make faults-spot, all.
 
     Args:
         most: More than there are calls.

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from connectors.ec2.events import InstanceAction, InstanceState
+from connectors.spot_action_messages import encode
 from connectors.spot_actions import (
     FallBack,
     FallBackEvidence,
@@ -15,7 +16,6 @@ from connectors.spot_actions import (
     ReplaceInstance,
     ReturnEvidence,
     ReturnToSpot,
-    encode,
     replace_action_id,
 )
 from lambdas.create_spot import create
@@ -105,6 +105,14 @@ def test_a_fleet_becomes_spot_by_way_of_the_queues(aws: Cloud, made: Actuator) -
     to_spot(aws, made)
     assert (aws.spots(), aws.serving(), aws.sizes(), aws.orphans()) == (2, 3, (1, 3, 3), [])
     assert [ended.outcome for ended in aws.journal().ended] == [Outcome.DONE, Outcome.DONE]
+
+
+def test_a_group_of_hundreds_is_described_in_pages(aws: Cloud) -> None:
+    with aws.unseen():
+        real = aws.make_group(size=2)
+    ids = [f"i-{number:017x}" for number in range(449)]
+    assert set(Describe(aws.clients).instances([*ids, real[0]])) == {real[0]}
+    assert aws.count("DescribeInstances") == 3
 
 
 def test_raising_the_minimum_turns_spot_back_into_on_demand(aws: Cloud, made: Actuator) -> None:

@@ -12,7 +12,8 @@ from connectors.prices import Prices, read_prices
 from connectors.spot_facts import DEFAULT_PLATFORM, Purchase
 from lambdas.spot import commitment_scan
 from lambdas.spot.commitment_scan import CommitmentScan
-from lambdas.spot.commitments import Cover, PlanKind, Reservation, SavingsPlan, cover
+from lambdas.spot.commitments import PlanKind, Reservation, SavingsPlan
+from lambdas.spot.cover import Cover, cover
 from lambdas.spot.describe import Describe
 from lambdas.spot.fleet import Instance
 from lambdas.spot.instance_size import is_size_flexible, normalization_factor

@@ -8,7 +8,8 @@ import pytest
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics
 
-from connectors.spot_facts import PoolScore, Purchase, encode_facts, parse_event_or_facts
+from connectors.spot_fact_records import encode_facts, parse_event_or_facts
+from connectors.spot_facts import PoolScore, Purchase
 from lambdas.scan_candidates import scores_of
 from lambdas.spot import actuator
 from lambdas.spot.actuator import Actuator

@@ -17,7 +17,8 @@ from connectors.prices import HourlyPrice, Prices, SpotPrice
 from connectors.spot_facts import DEFAULT_PLATFORM, Purchase
 from jobs.cli import cli
 from jobs.spot_command import ACTUATOR_COMMANDS
-from lambdas.spot.commitments import FreeCover, Reservation, cover
+from lambdas.spot.commitments import Reservation
+from lambdas.spot.cover import FreeCover, cover
 from lambdas.spot.fleet import TYPE_TAG, Fleet, Group, Instance, Market, Member, Pool, TemplateVersion, TypeFacts
 from lambdas.spot.group_policy import GroupPolicy, PolicyError, read_policy
 from lambdas.spot.plan import GroupPlan, Kept, PlanSettings, plan_fleet, plan_group

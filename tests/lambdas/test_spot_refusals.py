@@ -10,15 +10,9 @@ from typing import Any
 import pytest
 from aws_lambda_powertools import Logger
 
-from connectors.spot_actions import encode
-from connectors.spot_facts import (
-    CapacityError,
-    InstancesDescribed,
-    LaunchRefused,
-    PoolsHealth,
-    Purchase,
-    parse_event_or_facts,
-)
+from connectors.spot_action_messages import encode
+from connectors.spot_fact_records import parse_event_or_facts
+from connectors.spot_facts import CapacityError, InstancesDescribed, LaunchRefused, PoolsHealth, Purchase
 from lambdas.create_spot import create
 from lambdas.reap_orphans import reap
 from lambdas.replace_interrupted import Batch
