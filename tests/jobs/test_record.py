@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen, run
 from time import monotonic, sleep
@@ -51,10 +51,16 @@ def numbers(directory: Path) -> list[int]:
     return [json.loads(row["data"])["n"] for row in rows(directory)]
 
 
-def record_until(stream: TestStream, directory: Path, records: int, **bounds: int) -> Recorded:
+def record_until(
+    stream: TestStream,
+    directory: Path,
+    records: int,
+    on_progress: Callable[[Recorded], None] = lambda _: None,
+    **bounds: int,
+) -> Recorded:
     """Record until so many records have come in this run."""
     seen: list[int] = [0]
-    ends_s = monotonic() + 20
+    ends_s = monotonic() + 60
 
     def is_stopped() -> bool:
         assert monotonic() < ends_s, f"{seen} of {records} records"
@@ -62,6 +68,7 @@ def record_until(stream: TestStream, directory: Path, records: int, **bounds: in
 
     def note(recorded: Recorded) -> None:
         seen[0] = recorded.records
+        on_progress(recorded)
 
     unbounded: dict[str, Any] = {"until_ms": None, "ends_ms": None, "rotate_ms": LONG_MS, "rotate_bytes": 1 << 40}
     limits = Bounds(**unbounded | bounds)
@@ -101,9 +108,14 @@ def test_a_recording_goes_on_where_it_ended_through_splits(url: str, tmp_path: P
 
 def test_files_are_finished_by_size(url: str, tmp_path: Path) -> None:
     stream = TestStream(url)
-    stream.set(most_records=10)
-    stream.put(events(0, 1_000))
-    recorded = record_until(stream, tmp_path, 1_000, rotate_bytes=1)
+    stream.put(events(0, 500))
+    rest = [events(500, 1_000)]
+
+    def put_rest_once_a_file_is_finished(recorded: Recorded) -> None:
+        if recorded.files and rest:
+            stream.put(rest.pop())
+
+    recorded = record_until(stream, tmp_path, 1_000, put_rest_once_a_file_is_finished, rotate_bytes=1)
     assert recorded.files >= 2
     assert numbers(tmp_path) == list(range(1_000))
 
