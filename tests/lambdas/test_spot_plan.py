@@ -338,8 +338,10 @@ def test_a_replacement_is_other_spot_capacity_and_else_on_demand() -> None:
     ]
 
 
-def headroom(*arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(cli, ["spot", *arguments])
+def headroom(*arguments: str, width: int | None = None) -> tuple[int, str]:
+    """Exit status and output, for a terminal of some width or for none; workers of xdist have a width by themselves."""
+    columns = None if width is None else str(width)
+    result = CliRunner(env={"COLUMNS": columns}).invoke(cli, ["spot", *arguments])
     return result.exit_code, result.output
 
 
@@ -386,10 +388,9 @@ def test_the_plan_as_json_says_the_same() -> None:
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_the_plan_fits_its_terminal_and_loses_no_word(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_plan_fits_its_terminal_and_loses_no_word(width: int) -> None:
     _, unwrapped = headroom("plan", *EXAMPLE)
-    monkeypatch.setenv("COLUMNS", str(width))
-    _, output = headroom("plan", *EXAMPLE)
+    _, output = headroom("plan", *EXAMPLE, width=width)
     assert max(map(len, output.splitlines())) <= width
     assert output.split() == unwrapped.split()
 
