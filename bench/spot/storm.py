@@ -5,6 +5,7 @@ graph, its outbox. Each warning comes with a rebalance recommendation and a seco
 """
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -45,6 +46,7 @@ def measure() -> Mapping[str, Mapping[str, str | int | float]]:
 
 def _storm(mode: ExecutionMode) -> dict[str, str | int | float]:
     os.environ |= _CREDENTIALS
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
     server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
     try:
