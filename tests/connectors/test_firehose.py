@@ -1,24 +1,27 @@
-"""Records to Data Firehose, on moto's server; what that server never does is done by a client that stands in for it."""
+"""Records to Data Firehose, on moto's server; what that server never does, a server that fails by a script does."""
 
 import gzip
 from collections.abc import Iterator
-from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
 
 from connectors.firehose import MOST_BATCH_BYTES, MOST_RECORD_BYTES, MOST_RECORDS, FirehoseError, batches, put_records
 from tests.aws_server import aws_server
+from tests.unreliable_firehose import UnreliableFirehose
 
 STREAM = "usage"
 
 
 @pytest.fixture
-def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+
+
+@pytest.fixture
+def endpoint(credentials: None) -> Iterator[str]:
     with aws_server() as url:
         yield url
 
@@ -47,58 +50,43 @@ def test_a_stream_that_is_not_there_is_told_at_once(endpoint: str) -> None:
         put_records(firehose, "elsewhere", [b"x"], pause=lambda _: pytest.fail("there is nothing to wait for"))
 
 
-class Unreliable:
-    """Takes what its script says, call by call: a set of places that fail, or an error."""
-
-    def __init__(self, *script: set[int] | Exception) -> None:
-        self.script = list(script)
-        self.calls: list[list[bytes]] = []
-        self.accepted: list[bytes] = []
-
-    def put_record_batch(self, DeliveryStreamName: str, Records: list[dict[str, bytes]]) -> dict[str, Any]:  # noqa: N803 - boto3's names
-        data = [each["Data"] for each in Records]
-        self.calls.append(data)
-        turn = self.script.pop(0) if self.script else set()
-        if isinstance(turn, Exception):
-            raise turn
-        self.accepted += [each for place, each in enumerate(data) if place not in turn]
-        answers = [
-            {"ErrorCode": "ServiceUnavailableException"} if place in turn else {"RecordId": "1"}
-            for place in range(len(data))
-        ]
-        return {"FailedPutCount": len(turn), "RequestResponses": answers}
+@pytest.fixture
+def unreliable(credentials: None) -> Iterator[UnreliableFirehose]:
+    with UnreliableFirehose() as server:
+        yield server
 
 
-def refusal(code: str, status: int) -> ClientError:
-    answer: Any = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return ClientError(answer, "PutRecordBatch")
-
-
-def test_only_what_failed_is_sent_again_with_growing_pauses() -> None:
-    client = Unreliable({1, 3}, {0}, set())
+def test_only_what_failed_is_sent_again_with_growing_pauses(unreliable: UnreliableFirehose) -> None:
+    unreliable.script = [{1, 3}, {0}, set()]
     pauses: list[float] = []
     records = [b"a", b"b", b"c", b"d"]
-    put_records(client, STREAM, records, pause=pauses.append)
-    assert client.calls == [records, [b"b", b"d"], [b"b"]]
-    assert sorted(client.accepted) == records
+    put_records(unreliable.client(), STREAM, records, pause=pauses.append)
+    assert unreliable.calls == [records, [b"b", b"d"], [b"b"]]
+    assert sorted(unreliable.accepted) == records
     assert len(pauses) == 2
     assert 0 < pauses[0] <= 0.1 <= 2 * pauses[1]
 
 
-def test_an_outage_is_waited_for_and_one_that_lasts_is_an_error() -> None:
-    outage = EndpointConnectionError(endpoint_url="http://nowhere")
-    client = Unreliable(outage, refusal("ServiceUnavailableException", 503), refusal("ThrottlingException", 400))
-    put_records(client, STREAM, [b"a"], pause=lambda _: None)
-    assert client.accepted == [b"a"]
-    client = Unreliable(*[outage] * 50)
+def test_an_outage_is_waited_for_and_one_that_lasts_is_an_error(unreliable: UnreliableFirehose) -> None:
+    unreliable.script = ["cut", (503, "ServiceUnavailableException"), (400, "ThrottlingException")]
+    put_records(unreliable.client(), STREAM, [b"a"], pause=lambda _: None)
+    assert (len(unreliable.calls), unreliable.accepted) == (4, [b"a"])
+    unreliable.script = ["cut"] * 50
     with pytest.raises(FirehoseError, match="1 records not accepted in 12 tries"):
+        put_records(unreliable.client(), STREAM, [b"a"], pause=lambda _: None)
+
+
+def test_a_server_that_is_not_there_is_an_outage(unreliable: UnreliableFirehose) -> None:
+    client = unreliable.client()
+    unreliable.close()
+    with pytest.raises(FirehoseError, match=r"1 records not accepted in 12 tries: .*Could not connect"):
         put_records(client, STREAM, [b"a"], pause=lambda _: None)
 
 
-def test_access_denied_is_told_at_once() -> None:
-    client = Unreliable(refusal("AccessDeniedException", 400))
+def test_access_denied_is_told_at_once(unreliable: UnreliableFirehose) -> None:
+    unreliable.script = [(400, "AccessDeniedException")]
     with pytest.raises(FirehoseError, match="AccessDenied"):
-        put_records(client, STREAM, [b"a"], pause=lambda _: pytest.fail("there is nothing to wait for"))
+        put_records(unreliable.client(), STREAM, [b"a"], pause=lambda _: pytest.fail("there is nothing to wait for"))
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(499, [499]), (500, [500]), (501, [500, 1])])
