@@ -14,7 +14,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -98,6 +98,22 @@ class Fault:
     began_ms: int
 
 
+@contextmanager
+def quieted() -> Iterator[None]:
+    """Let loggers say less of what faults make them say; later tests of the process hear them again."""
+    werkzeug = logging.getLogger("werkzeug")  # a line for each request
+    ours = {actuator.logger: logging.CRITICAL, local_trigger.logger: logging.CRITICAL}
+    levels: dict[Any, int] = {werkzeug: logging.ERROR, **ours}
+    before = {logger: logger.level for logger in levels}
+    for logger, level in levels.items():
+        logger.setLevel(level)
+    try:
+        yield
+    finally:
+        for logger, level in before.items():
+            logger.setLevel(level)
+
+
 @dataclass
 class Loop:
     """Stream, job, queue, actuators and cache. The job is one process; it can be killed, and goes on from its state."""
@@ -115,9 +131,8 @@ class Loop:
     def __enter__(self) -> Self:
         self._variables = patch.dict(os.environ, VARIABLES)
         self._variables.start()
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
-        actuator.logger.setLevel(logging.CRITICAL)
-        local_trigger.logger.setLevel(logging.CRITICAL)
+        self._quieted = ExitStack()
+        self._quieted.enter_context(quieted())
         self.serve()
         self.queue_url = prepare(self.kinesis_url, self.endpoint)
         self.sqs = FaultySqs(self.endpoint)
@@ -144,6 +159,7 @@ class Loop:
         self.proxy.close()
         self.sqs.close()
         self.end_servers()
+        self._quieted.close()
         self._variables.stop()
 
     # What it runs on.
