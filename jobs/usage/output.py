@@ -107,7 +107,7 @@ def _shown(name: str, value: Any, most_characters: int) -> str:
     if value is None:
         return "-"
     if isinstance(value, Decimal):
-        return f"{value.normalize():f}" if value else "0"
+        return f"{value.normalize():,f}" if value else "0"
     if _is_time(name) and type(value) is int and 0 <= value <= _LAST_MS:
         return datetime.fromtimestamp(value / 1000, UTC).strftime(_TIME)
     text = f"{value:,}" if type(value) is int else str(value)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 
@@ -82,6 +83,16 @@ def test_a_table_shows_each_key_in_one_line_and_nothing_that_steers_the_terminal
     shown = [line.split()[1] for line in told.splitlines()[1:8]]
     assert shown == [*KEYS[:3], "a\\x1b[31mred", "two\\nlines", "\\u2028", "x" * 119 + "…"]
     assert told.endswith("… stands for the rest of a long value; --format csv has all of it\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [("0", "0"), ("999", "999"), ("1000", "1,000"), ("20000", "20,000"), ("1234.50", "1,234.5")]
+)
+def test_sums_and_amounts_are_shown_with_their_thousands_apart(value: str, shown: str) -> None:
+    console = Console(file=StringIO(), width=40)
+    print_table(pyarrow.table({"wcu": [Decimal(value)]}), console)
+    assert isinstance(console.file, StringIO)
+    assert console.file.getvalue().split() == ["wcu", shown]
 
 
 @pytest.mark.parametrize(
