@@ -10,10 +10,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final
 
-from connectors.actions import MAX_MESSAGE_BYTES, VERSION, MalformedActionError, UnknownActionError
+from connectors.actions import MAX_MESSAGE_BYTES, VERSION, MalformedActionError
+from connectors.ec2.envelope import read_pool
 from connectors.ec2.events import InstanceAction, InstanceState
-from connectors.ec2.identifiers import ACCOUNT, INSTANCE_ID, INSTANCE_TYPE, REGION, ZONE
-from connectors.fields import FieldError, Fields, read_object, shown
+from connectors.ec2.identifiers import ACCOUNT, INSTANCE_ID, REGION
+from connectors.fields import FieldError, Fields
+from connectors.queue_messages import read_message, require_fields_of
 from connectors.spot_actions import (
     ENDED_STATES,
     HIGHEST_PLACEMENT_SCORE,
@@ -58,20 +60,11 @@ def decode(message: bytes) -> SpotAction:
             repeated, wrongly typed, impossible or contradictory field.
         UnknownActionError: Its version or type is of another release.
     """
-    try:
-        fields = read_object(message, max_bytes=MAX_MESSAGE_BYTES)
-        version, action_type = fields.integer("version"), fields.any_text("type")
-        read = _READERS.get(action_type) if version == VERSION else None
-        if read is None:
-            reason = f"version {version}, type {shown(action_type)}"
-            raise UnknownActionError(reason)
-        return read(fields)
-    except FieldError as error:
-        raise MalformedActionError(str(error)) from error
+    return read_message(message, _READERS)
 
 
 def _replace_instance(fields: Fields) -> ReplaceInstance:
-    _require(fields, ReplaceInstance)
+    require_fields_of(fields, ReplaceInstance)
     return ReplaceInstance(
         **_issued(fields),
         instance_id=fields.matching("instance_id", INSTANCE_ID, "an instance id"),
@@ -106,8 +99,8 @@ def _refuse_contradiction(evidence: ReplaceEvidence) -> None:
 
 
 def _fall_back(fields: Fields) -> FallBack:
-    _require(fields, FallBack)
-    return FallBack(**_issued(fields), **_pool(fields), evidence=_fall_back_evidence(fields.object("evidence")))
+    require_fields_of(fields, FallBack)
+    return FallBack(**_issued(fields), **read_pool(fields), evidence=_fall_back_evidence(fields.object("evidence")))
 
 
 def _fall_back_evidence(fields: Fields) -> FallBackEvidence:
@@ -125,8 +118,8 @@ def _fall_back_evidence(fields: Fields) -> FallBackEvidence:
 
 
 def _return_to_spot(fields: Fields) -> ReturnToSpot:
-    _require(fields, ReturnToSpot)
-    return ReturnToSpot(**_issued(fields), **_pool(fields), evidence=_return_evidence(fields.object("evidence")))
+    require_fields_of(fields, ReturnToSpot)
+    return ReturnToSpot(**_issued(fields), **read_pool(fields), evidence=_return_evidence(fields.object("evidence")))
 
 
 def _return_evidence(fields: Fields) -> ReturnEvidence:
@@ -147,10 +140,6 @@ def _placement_score(fields: Fields) -> int | None:
     return fields.optional(lambda name: fields.integer(name, least=1, most=HIGHEST_PLACEMENT_SCORE), "placement_score")
 
 
-def _require(fields: Fields, kind: type[SpotAction]) -> None:
-    fields.require_exactly(("version", "type", *kind.__dataclass_fields__))
-
-
 def _issued(fields: Fields) -> dict[str, Any]:
     issued_at_ms = fields.integer("issued_at_ms")
     return {
@@ -159,13 +148,6 @@ def _issued(fields: Fields) -> dict[str, Any]:
         "not_after_ms": fields.integer("not_after_ms", least=issued_at_ms),
         "account": fields.matching("account", ACCOUNT, "an account of 12 digits"),
         "region": fields.matching("region", REGION, "a Region"),
-    }
-
-
-def _pool(fields: Fields) -> dict[str, Any]:
-    return {
-        "instance_type": fields.matching("instance_type", INSTANCE_TYPE, "an instance type"),
-        "zone": fields.matching("zone", ZONE, "a zone"),
     }
 
 

@@ -8,11 +8,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
-from connectors.ec2.envelope import MAX_NAME_CHARS, Parser, read_envelope
+from connectors.ec2.envelope import MAX_NAME_CHARS, Parser, read_envelope, read_pool
 from connectors.ec2.events import Event, Ignored, Malformed
-from connectors.ec2.identifiers import INSTANCE_ID, INSTANCE_TYPE, ZONE
+from connectors.ec2.identifiers import INSTANCE_ID
 from connectors.ec2.parse import Kind, parse_message
 from connectors.fields import FieldError, Fields
 from connectors.spot_actions import HIGHEST_PLACEMENT_SCORE
@@ -87,7 +87,7 @@ def _instance(fields: Fields) -> DescribedInstance:
     fields.require_exactly(DescribedInstance.__dataclass_fields__)
     return DescribedInstance(
         instance_id=fields.matching("instance_id", INSTANCE_ID, "an instance id"),
-        **_pool(fields),
+        **read_pool(fields),
         group=fields.optional(lambda name: fields.text(name, most_chars=MAX_NAME_CHARS), "group"),
         purchase=fields.word("purchase", Purchase),
         platform=fields.text("platform", most_chars=_MAX_PLATFORM_CHARS),
@@ -102,7 +102,7 @@ def _placement_scores(fields: Fields, detail: Fields) -> PlacementScores:
 
 def _score(fields: Fields) -> PoolScore:
     fields.require_exactly(PoolScore.__dataclass_fields__)
-    return PoolScore(**_pool(fields), score=fields.integer("score", least=1, most=HIGHEST_PLACEMENT_SCORE))
+    return PoolScore(**read_pool(fields), score=fields.integer("score", least=1, most=HIGHEST_PLACEMENT_SCORE))
 
 
 def _pools_health(fields: Fields, detail: Fields) -> PoolsHealth:
@@ -114,14 +114,14 @@ def _health(fields: Fields) -> PoolHealth:
     fields.require_exactly(PoolHealth.__dataclass_fields__)
     instances = fields.integer("instances", least=1)
     healthy = fields.integer("healthy", least=0, most=instances)
-    return PoolHealth(**_pool(fields), instances=instances, healthy=healthy)
+    return PoolHealth(**read_pool(fields), instances=instances, healthy=healthy)
 
 
 def _launch_refused(fields: Fields, detail: Fields) -> LaunchRefused:
     _require(detail, "instance_type", "zone", "error", "launch")
     return LaunchRefused(
         **read_envelope(fields),
-        **_pool(detail),
+        **read_pool(detail),
         error=detail.word("error", CapacityError),
         launch=detail.text("launch", most_chars=MAX_NAME_CHARS),
     )
@@ -134,14 +134,7 @@ def _pools_released(fields: Fields, detail: Fields) -> PoolsReleased:
 
 def _name(fields: Fields) -> PoolName:
     fields.require_exactly(PoolName.__dataclass_fields__)
-    return PoolName(**_pool(fields))
-
-
-def _pool(fields: Fields) -> dict[str, Any]:
-    return {
-        "instance_type": fields.matching("instance_type", INSTANCE_TYPE, "an instance type"),
-        "zone": fields.matching("zone", ZONE, "a zone"),
-    }
+    return PoolName(**read_pool(fields))
 
 
 def _require(detail: Fields, *names: str) -> None:

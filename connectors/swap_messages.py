@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from connectors.actions import MAX_MESSAGE_BYTES, VERSION, MalformedActionError, UnknownActionError
+from connectors.actions import VERSION
 from connectors.ec2.identifiers import ACCOUNT, INSTANCE_ID, INSTANCE_TYPE, REGION
-from connectors.fields import FieldError, Fields, read_object, shown
+from connectors.fields import Fields
+from connectors.queue_messages import read_message, require_fields_of
 
 MAX_TYPES: Final = 16
 MAX_GROUP_CHARS: Final = 255
@@ -82,20 +83,11 @@ def decode(body: bytes) -> SwapMessage:
             repeated, wrongly typed or impossible field.
         UnknownActionError: Its version or type is of another release.
     """
-    try:
-        fields = read_object(body, max_bytes=MAX_MESSAGE_BYTES)
-        version, message_type = fields.integer("version"), fields.any_text("type")
-        read = _READERS.get(message_type) if version == VERSION else None
-        if read is None:
-            reason = f"version {version}, type {shown(message_type)}"
-            raise UnknownActionError(reason)
-        return read(fields)
-    except FieldError as error:
-        raise MalformedActionError(str(error)) from error
+    return read_message(body, _READERS)
 
 
 def _create_spot(fields: Fields) -> CreateSpot:
-    fields.require_exactly(("version", "type", *CreateSpot.__dataclass_fields__))
+    require_fields_of(fields, CreateSpot)
     issued_at_ms = fields.integer("issued_at_ms", least=0)
     return CreateSpot(
         **_place(fields),
@@ -107,7 +99,7 @@ def _create_spot(fields: Fields) -> CreateSpot:
 
 
 def _swap_instance(fields: Fields) -> SwapInstance:
-    fields.require_exactly(("version", "type", *SwapInstance.__dataclass_fields__))
+    require_fields_of(fields, SwapInstance)
     return SwapInstance(**_place(fields), wake=fields.integer("wake", least=0))
 
 

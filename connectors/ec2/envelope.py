@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from connectors.ec2.identifiers import ACCOUNT, INSTANCE_ID, REGION
+from connectors.ec2.identifiers import ACCOUNT, INSTANCE_ID, INSTANCE_TYPE, REGION, ZONE
 from connectors.ec2.times import iso_8601_ms
 from connectors.fields import Fields
 
@@ -46,3 +46,11 @@ def read_name(fields: Fields, name: str) -> str:
 def read_instance_id(detail: Fields, name: str) -> str:
     """The id of an instance."""
     return detail.matching(name, INSTANCE_ID, "an instance id")
+
+
+def read_pool(fields: Fields) -> dict[str, Any]:
+    """The `instance_type` and `zone` that name a pool of capacity."""
+    return {
+        "instance_type": fields.matching("instance_type", INSTANCE_TYPE, "an instance type"),
+        "zone": fields.matching("zone", ZONE, "a zone"),
+    }
