@@ -34,6 +34,7 @@ from jobs.settings import LeaseSettings, LimitsSettings, Settings
 from jobs.settings.read import Mistakes, read_settings
 from jobs.settings.render import to_json
 from jobs.settings.toml_text import printable, shown
+from jobs.sql_text import sql_text
 
 _CHANGEABLE: Final = ("shadow", "limits", "lease")
 _OWN: Final = ("version", "valid_from")
@@ -122,14 +123,9 @@ def near_limit_condition(settings: Settings, total: str) -> str:
         return str(min(known)) if known else "CAST(NULL AS BIGINT)"  # no total compares with nothing
 
     otherwise = lowest(limits.default_warn_wcu)
-    by_table = {_literal(name): lowest(warn_wcu) for name, warn_wcu in limits.lowest_warn_wcu_by_table.items()}
+    by_table = {sql_text(name): lowest(warn_wcu) for name, warn_wcu in limits.lowest_warn_wcu_by_table.items()}
     cases = [f"WHEN {name} THEN {warn_wcu}" for name, warn_wcu in by_table.items() if warn_wcu != otherwise]
     return f"{total} >= {' '.join(['CASE table_name', *cases, f'ELSE {otherwise} END']) if cases else otherwise}"
-
-
-def _literal(text: str) -> str:
-    quoted = text.replace("'", "''")
-    return f"'{quoted}'"
 
 
 def read_rules(settings: Settings) -> list[Version]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pyarrow
 
+from jobs.sql_text import sql_text
 from jobs.usage.consumed import COLUMNS as CONSUMED_COLUMNS
 from jobs.usage.ledger_rows import SCHEMA
 from jobs.usage.periods import HEADER as PERIOD_COLUMNS
@@ -41,7 +42,7 @@ def ledger_ddl(location: str, tables: Sequence[str], first_date: str, *, name: s
     partitions = ", ".join(f"`{column}` string" for column in projected)
     return (
         f"CREATE EXTERNAL TABLE {name} (\n{_columns(columns)}\n)\n"
-        f"PARTITIONED BY ({partitions})\nSTORED AS PARQUET\nLOCATION {_text(location + '/')}\n"
+        f"PARTITIONED BY ({partitions})\nSTORED AS PARQUET\nLOCATION {sql_text(location + '/')}\n"
         f"TBLPROPERTIES (\n{_properties(properties)}\n);"
     )
 
@@ -71,13 +72,13 @@ def _price_values(tier: Tier) -> str:
         f"{tier.tier}, BIGINT '{tier.above}', {up_to}, CAST('{tier.price:f}' AS DECIMAL(18, 6)), BIGINT '{tier.per}'"
     )
     price_of_one = f"CAST('{tier.price_of_one:f}' AS DECIMAL(20, 12))"
-    return f"({_text(tier.unit)}, {numbers}, {_text(tier.currency)}, {price_of_one})"
+    return f"({sql_text(tier.unit)}, {numbers}, {sql_text(tier.currency)}, {price_of_one})"
 
 
 def _csv_table(name: str, columns: Mapping[str, str], location: str) -> str:
     return (
         f"CREATE EXTERNAL TABLE {name} (\n{_columns(columns)}\n)\n"
-        f"ROW FORMAT DELIMITED FIELDS TERMINATED BY ','\nLOCATION {_text(location)}\n"
+        f"ROW FORMAT DELIMITED FIELDS TERMINATED BY ','\nLOCATION {sql_text(location)}\n"
         "TBLPROPERTIES ('skip.header.line.count' = '1', 'serialization.null.format' = '');"
     )
 
@@ -87,8 +88,4 @@ def _columns(columns: Mapping[str, str]) -> str:
 
 
 def _properties(properties: Mapping[str, Any]) -> str:
-    return ",\n".join(f"  {_text(name)} = {_text(value)}" for name, value in properties.items())
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    return ",\n".join(f"  {sql_text(name)} = {sql_text(value)}" for name, value in properties.items())

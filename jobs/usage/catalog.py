@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from jobs.sql_text import sql_text
 from jobs.usage.arguments import chosen_meter, pairs_of, param_option, told
 
 
@@ -40,14 +41,14 @@ def show(meter: str, params: tuple[str, ...]) -> None:
       headroom usage show invoice_lines --param month=2026-11
     """  # noqa: D301 - click looks for the character that the escape stands for
     chosen = chosen_meter(meter)
-    given = told(lambda: chosen.values_given(pairs_of(params, "--param")))
-    query, order = told(lambda: chosen.for_athena(given))
+    pairs = pairs_of(params, "--param")
+    query, order = told(lambda: chosen.for_athena(chosen.values_given(pairs)))
     click.echo(query.rstrip())
-    values = told(lambda: chosen.values(pairs_of(params, "--param"))) if params else {}
+    values = told(lambda: chosen.values(pairs)) if pairs else {}
     for number, name in enumerate(order, 1):
         click.echo(f"-- parameter {number}: {name}" + (f" = {_literal(values[name])}" if name in values else ""))
 
 
 def _literal(value: Any) -> str:
     """A value as Athena takes it among its execution parameters."""
-    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else str(value)
+    return sql_text(value) if isinstance(value, str) else str(value)

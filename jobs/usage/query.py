@@ -10,6 +10,7 @@ from typing import Any, Final
 import duckdb
 import pyarrow
 
+from jobs.sql_text import sql_text
 from jobs.usage.consumed import ConsumedCapacity
 from jobs.usage.ledger import Ledger
 from jobs.usage.ledger_rows import SCHEMA
@@ -177,7 +178,7 @@ def open_ledger(database: Any, ledger: Ledger, schema: str, closed: Sequence[Clo
 
 
 def _text_list(texts: Iterable[str]) -> str:
-    return "[" + ", ".join("'" + text.replace("'", "''") + "'" for text in texts) + "]"
+    return "[" + ", ".join(map(sql_text, texts)) + "]"
 
 
 def _has_plain_path(ledger: Ledger) -> bool:
