@@ -1,6 +1,6 @@
 """Describe: what is true of a fleet, or of one group, asked of EC2 and Auto Scaling in pages."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -74,34 +74,36 @@ class Describe:
 
     def grouped_instances(self) -> dict[str, Instance]:
         """All instances of any group, and all that the actuators launched."""
-        return self._instances({"tag-key": [ASG_TAG]}) | self._instances({"tag-key": [SWAP_TAG]})
+        return self._instances("tag-key", [ASG_TAG]) | self._instances("tag-key", [SWAP_TAG])
 
     def launched_instances(self) -> dict[str, Instance]:
         """All instances that the actuators launched."""
-        return self._instances({"tag-key": [SWAP_TAG]})
+        return self._instances("tag-key", [SWAP_TAG])
 
     def running_instances(self) -> dict[str, Instance]:
         """All running instances of the account."""
-        return self._instances({"instance-state-name": ["running"]})
+        return self._instances("instance-state-name", ["running"])
 
     def instances(self, ids: Iterable[str]) -> dict[str, Instance]:
         """Those of these instances that exist."""
-        ids = sorted(set(ids))
-        found: dict[str, Instance] = {}
-        for at in range(0, len(ids), _MOST_FILTER_VALUES):
-            found |= self._instances({"instance-id": ids[at : at + _MOST_FILTER_VALUES]})
-        return found
+        return self._instances("instance-id", ids)
 
     def launched_for(self, swap_ids: Iterable[str]) -> dict[str, Instance]:
         """What was launched for these swaps."""
-        return self._instances({f"tag:{SWAP_TAG}": sorted(swap_ids)})
+        return self._instances(f"tag:{SWAP_TAG}", swap_ids)
 
-    def _instances(self, filters: Mapping[str, list[str]]) -> dict[str, Instance]:
-        pages = self._clients.ec2.get_paginator("describe_instances").paginate(
-            Filters=[{"Name": name, "Values": values} for name, values in filters.items()],
-            PaginationConfig={"PageSize": INSTANCES_PAGE},
-        )
-        return instances_of(pages)
+    def _instances(self, filter_name: str, values: Iterable[str]) -> dict[str, Instance]:
+        """Those that a filter finds; without a value it finds none, and is not asked."""
+        values = sorted(set(values))
+        paginator = self._clients.ec2.get_paginator("describe_instances")
+        found: dict[str, Instance] = {}
+        for at in range(0, len(values), _MOST_FILTER_VALUES):
+            pages = paginator.paginate(
+                Filters=[{"Name": filter_name, "Values": values[at : at + _MOST_FILTER_VALUES]}],
+                PaginationConfig={"PageSize": INSTANCES_PAGE},
+            )
+            found |= instances_of(pages)
+        return found
 
     def types(self, names: Iterable[str] | None = None) -> dict[str, TypeFacts]:
         """What these instance types have, or all that are sold as Spot."""
