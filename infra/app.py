@@ -12,7 +12,7 @@ from cdk_nag import AwsSolutionsChecks
 
 from infra.capacity import CapacityStack
 from infra.deployment import Capability, Deployment, DeploymentError, PackageMissingError, read_deployment
-from infra.findings import explain
+from infra.findings import OF_CUSTOM_RESOURCES, explain
 from infra.shared import SharedStack
 from infra.spot import SpotStack
 from infra.usage import UsageStack
@@ -35,10 +35,6 @@ _CONTEXT: Final = {
     "@aws-cdk/core:defaultCrossStackReferences": "strong",
     "@aws-cdk/customresources:installLatestAwsSdkDefault": False,
 }
-
-
-# How CDK begins the name of the function that makes the calls of custom resources.
-_OF_CUSTOM_RESOURCES: Final = "AWS679f53fac002430cb0da5b7982bd2287"
 
 
 def application(deployment: Deployment, out: Path) -> cdk.App:
@@ -75,7 +71,7 @@ def findings_of(assembly: cdk.cx_api.CloudAssembly) -> list[str]:
 def _without_repeated_dependencies(stack: cdk.Stack) -> None:
     """CDK's own function for custom resources waits for its role twice over, which linters tell of."""
     for construct in stack.node.find_all():
-        if isinstance(construct, lambda_.CfnFunction) and _OF_CUSTOM_RESOURCES in construct.node.path:
+        if isinstance(construct, lambda_.CfnFunction) and OF_CUSTOM_RESOURCES in construct.node.path:
             construct.add_deletion_override("DependsOn")
 
 

@@ -77,14 +77,18 @@ _AS_MANY_AS_COME: Final = "A reserve would put off what comes at once, and a put
 _BY_CLOUDFORMATION: Final = "CDK's own: CloudFormation calls it once, with no one else, and waits for what it answers."
 _SCHEDULED: Final = ("ScanCandidates", "ReapOrphans")
 _QUEUED: Final = ("CreateSpot", "SwapInstance", "ReplaceInterrupted")
-_OF_CUSTOM_RESOURCES: Final = "AWS679f53fac002430cb0da5b7982bd2287/Resource"
+OF_CUSTOM_RESOURCES: Final = "AWS679f53fac002430cb0da5b7982bd2287"
+"""How CDK begins the name of the function that makes the calls of custom resources."""
 
 STANDING_FOR_CHECKOV: Final = (
     *(Standing(f"/{name}/Resource", "CKV_AWS_116", _BY_A_QUEUE) for name in ("Suspend", *_QUEUED)),
     *(Standing(f"/{name}/Resource", "CKV_AWS_116", _ON_A_SCHEDULE) for name in _SCHEDULED),
     *(Standing(f"/{name}/Resource", "CKV_AWS_117", _CALLS_ONLY_AWS) for name in _FLEET),
     *(Standing(f"/{name}/Resource", "CKV_AWS_115", _AS_MANY_AS_COME) for name in ("Suspend", *_QUEUED)),
-    *(Standing(_OF_CUSTOM_RESOURCES, f"CKV_AWS_{number}", _BY_CLOUDFORMATION) for number in (115, 116, 117)),
+    *(
+        Standing(f"{OF_CUSTOM_RESOURCES}/Resource", f"CKV_AWS_{number}", _BY_CLOUDFORMATION)
+        for number in (115, 116, 117)
+    ),
     Standing("/AccessLogs/Resource", "CKV_AWS_18", "It holds the access logs of the others."),
     Standing(
         "/SuspendRole/Policy/Resource",
