@@ -48,8 +48,8 @@ def window_total(row: Row) -> WindowTotal:
 
 def key_of_total(row: Row) -> tuple[str, str, str]:
     """The partition key that a row of the windows' query is about."""
-    total = window_total(row)
-    return total.table, total.partition_key, total.partition_key_type
+    table, partition_key, partition_key_type, *_ = row
+    return text_of(table), text_of(partition_key), partition_key_type
 
 
 def rows_of_steps(segments: Sequence[Segment], settings: Settings) -> Iterator[LaneRow]:

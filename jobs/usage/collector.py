@@ -101,8 +101,8 @@ class UsageCollector:
 
     def _sum_rows(self, window: int) -> Iterator[UsageRow]:
         sums = (
-            (key, KeySum(key[1], key[2], event_name, corrects_ms, *total))
-            for (key, event_name, corrects_ms), total in self._sums.pop(window).items()
+            (table, KeySum(partition_key, key_type, event_name, corrects_ms, *total))
+            for ((table, partition_key, key_type), event_name, corrects_ms), total in self._sums.pop(window).items()
         )
         for path, of_file in self._layout.dealt(window * WINDOW_MS, sums):
             yield UsageRow(path, encode_sums(of_file), None, None, of_file.last_ms, self._low_water_ms, None)

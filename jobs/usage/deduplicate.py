@@ -50,12 +50,13 @@ def taken_away(
     copies: Iterable[Copy], out_of_orderness_ms: int, layout: FileLayout
 ) -> Iterator[tuple[str, MinuteSums]]:
     """What copies added to sums, as sums to take away again, by the paths of the files that they belong to."""
-    windows: dict[int, list[tuple[Key, KeySum]]] = {}
+    windows: dict[int, list[tuple[str, KeySum]]] = {}
     for copy in copies:
         window_ms, corrects_ms = copy.windows_ms(out_of_orderness_ms)
         sums = -copy.wcu, -1 if copy.wcu else 0, -copy.new_bytes, -1
-        key_sum = KeySum(copy.key[1], copy.key[2], copy.event_name, corrects_ms, *sums)
-        windows.setdefault(window_ms, []).append((copy.key, key_sum))
+        table, partition_key, key_type = copy.key
+        key_sum = KeySum(partition_key, key_type, copy.event_name, corrects_ms, *sums)
+        windows.setdefault(window_ms, []).append((table, key_sum))
     for window_ms, key_sums in windows.items():
         yield from layout.dealt(window_ms, key_sums)
 

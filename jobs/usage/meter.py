@@ -176,9 +176,10 @@ def _header(text: str) -> dict[str, str]:
 
 
 def _require_declared(meter: Meter) -> None:
-    used = [token["name"] for token in _TOKEN.finditer(meter.sql) if token["name"]]
+    tokens = list(_TOKEN.finditer(meter.sql))
+    used = [token["name"] for token in tokens if token["name"]]
     declared = [parameter.name for parameter in meter.parameters]
-    unnamed = next((token["unnamed"] for token in _TOKEN.finditer(meter.sql) if token["unnamed"]), None)
+    unnamed = next((token["unnamed"] for token in tokens if token["unnamed"]), None)
     if unnamed is not None:
         message = f"{unnamed} stands in the query; parameters stand there by name, such as $month"
         raise MeterError(message)

@@ -10,8 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from jobs.recorded.distinct import Key
-from jobs.usage.ledger_paths import LedgerFile, bucket_of, file_of_bucket
+from jobs.usage.ledger_paths import bucket_of, file_of_bucket
 from jobs.usage.ledger_rows import LedgerRow
 
 WINDOW_MS: Final = 60_000
@@ -64,19 +63,17 @@ class FileLayout(NamedTuple):
         """Where the span of a window's file ends."""
         return window_start_ms // self.span_ms * self.span_ms + self.span_ms
 
-    def dealt(self, window_start_ms: int, sums: Iterable[tuple[Key, KeySum]]) -> Iterator[tuple[str, MinuteSums]]:
-        """Sums of a window by the paths of the files that they belong to."""
+    def dealt(self, window_start_ms: int, sums: Iterable[tuple[str, KeySum]]) -> Iterator[tuple[str, MinuteSums]]:
+        """Sums of a window, each with the name of its table, by the paths of the files that they belong to."""
         parts: dict[tuple[str, int], MinuteSums] = {}
-        for (table, partition_key, partition_key_type), each in sums:
-            part = table, bucket_of(table, partition_key, partition_key_type, self.buckets)
+        for table, each in sums:
+            part = table, bucket_of(table, each.partition_key, each.partition_key_type, self.buckets)
             if part not in parts:
                 parts[part] = MinuteSums(table, window_start_ms, [])
             parts[part].sums.append(each)
         for (table, bucket), of_file in parts.items():
-            yield self._file(table, bucket, window_start_ms).path, of_file
-
-    def _file(self, table: str, bucket: int, window_start_ms: int) -> LedgerFile:
-        return file_of_bucket(table, bucket, window_start_ms, span_ms=self.span_ms, buckets=self.buckets)
+            file = file_of_bucket(table, bucket, window_start_ms, span_ms=self.span_ms, buckets=self.buckets)
+            yield file.path, of_file
 
 
 def added_up(parts: Iterable[MinuteSums]) -> list[MinuteSums]:

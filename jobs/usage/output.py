@@ -19,13 +19,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from connectors.dynamodb.record_fields import LAST_MS_OF_YEAR_9999
+
 _MOST_ROWS: Final = 1_000
 _MOST_CHARACTERS: Final = 120
 _FEWER_CHARACTERS: Final = 40
 _GAP: Final = 2
 _CUT: Final = "…"
 _WIDE: Final = 10_000
-_LAST_MS: Final = 253_402_300_799_999  # of the year 9999
 _TIME: Final = "%Y-%m-%d %H:%M:%S"
 
 
@@ -108,7 +109,7 @@ def _shown(name: str, value: Any, most_characters: int) -> str:
         return "-"
     if isinstance(value, Decimal):
         return f"{value.normalize():,f}" if value else "0"
-    if _is_time(name) and type(value) is int and 0 <= value <= _LAST_MS:
+    if _is_time(name) and type(value) is int and 0 <= value <= LAST_MS_OF_YEAR_9999:
         return datetime.fromtimestamp(value / 1000, UTC).strftime(_TIME)
     text = f"{value:,}" if type(value) is int else str(value)
     shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -43,7 +43,7 @@ def test_parts_in_any_number_add_up_to_what_each_key_has(told: list[tuple[Key, i
     files: dict[str, list[MinuteSums]] = {}
     for part in range(parts):
         for minute_ms in {minute_ms for _, minute_ms, _ in told}:
-            here = [(key, sums) for key, at_ms, sums in told[part::parts] if at_ms == minute_ms]
+            here = [(key[0], sums) for key, at_ms, sums in told[part::parts] if at_ms == minute_ms]
             for path, part_sums in LAYOUT.dealt(minute_ms, here):
                 files.setdefault(path, []).append(decode_sums(encode_sums(part_sums)))
     for key, minute_ms, sums in told:
@@ -62,7 +62,7 @@ def test_parts_in_any_number_add_up_to_what_each_key_has(told: list[tuple[Key, i
 def test_what_copies_added_is_taken_away_and_leaves_no_row() -> None:
     copy = Copy("e", ("t", "k", "S"), "a.jsonl", AT_MS + 70_000, AT_MS, 3, 100, "INSERT", is_conflict=False)
     counted = KeySum("k", "S", "INSERT", AT_MS, 3, 1, 100, 1)
-    [(path, once)] = LAYOUT.dealt(AT_MS + WINDOW_MS, [(copy.key, counted)])
+    [(path, once)] = LAYOUT.dealt(AT_MS + WINDOW_MS, [(copy.key[0], counted)])
     assert list(taken_away([copy], 2_000, LAYOUT)) == [
         (path, MinuteSums("t", AT_MS + WINDOW_MS, [KeySum("k", "S", "INSERT", AT_MS, -3, -1, -100, -1)]))
     ]
