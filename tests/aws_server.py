@@ -1,5 +1,6 @@
 """AWS for tests that want a server of it: moto's, in this process."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.request import Request, urlopen
@@ -12,8 +13,11 @@ def aws_server() -> Iterator[str]:
     """The URL of a server that has nothing in it.
 
     What moto knows belongs to the process, in which the tests of other files have had servers too: a queue of theirs
-    would be in the way of one of the same name.
+    would be in the way of one of the same name. Its line for each request is left out.
     """
+    requests = logging.getLogger("werkzeug")
+    level = requests.level
+    requests.setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -24,3 +28,4 @@ def aws_server() -> Iterator[str]:
         yield url
     finally:
         server.stop()
+        requests.setLevel(level)

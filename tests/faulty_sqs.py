@@ -1,13 +1,14 @@
 """A front of an SQS server that fails in the ways in which SQS does; what it lets through, moto's server answers."""
 
 import json
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.json_server import JsonServer, reply
 
 Entry = dict[str, Any]
 
@@ -27,32 +28,14 @@ class Faults:
     loses_answers: bool = False
 
 
-class FaultySqs:
+class FaultySqs(JsonServer):
     """Listens on a port of its own; `tried` has the entries of all batches that came, accepted or not."""
 
     def __init__(self, endpoint: str) -> None:
         self.faults = Faults()
         self.tried: list[list[Entry]] = []
         self._address = urlsplit(endpoint).netloc
-        front = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                front._answer(self, self.rfile.read(int(self.headers["Content-Length"])))
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(self._answer)
 
     def _answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         faults, failed = self.faults, []
@@ -60,7 +43,7 @@ class FaultySqs:
             fields = json.loads(body)
             self.tried.append(fields["Entries"])
             if faults.error:
-                _reply(request, faults.error[0], {"__type": f"com.amazonaws.sqs#{faults.error[1]}", "message": "no"})
+                reply(request, faults.error[0], {"__type": f"com.amazonaws.sqs#{faults.error[1]}", "message": "no"})
                 return
             failed = [(each["Id"], code) for each in fields["Entries"] if (code := faults.entry_fails(each))]
             fields["Entries"] = [each for each in fields["Entries"] if each["Id"] not in dict(failed)]
@@ -73,7 +56,7 @@ class FaultySqs:
             answer["Failed"] = [
                 {"Id": each, "Code": code, "Message": "no", "SenderFault": True} for each, code in failed
             ]
-        _reply(request, status, answer)
+        reply(request, status, answer)
 
     def _forward(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, Any]:
         connection = HTTPConnection(self._address)
@@ -83,12 +66,3 @@ class FaultySqs:
         answer = response.status, json.loads(response.read() or b"{}")
         connection.close()
         return answer
-
-
-def _reply(request: BaseHTTPRequestHandler, status: int, answer: Any) -> None:
-    body = json.dumps(answer).encode()
-    request.send_response(status)
-    request.send_header("Content-Type", "application/x-amz-json-1.0")
-    request.send_header("Content-Length", str(len(body)))
-    request.end_headers()
-    request.wfile.write(body)

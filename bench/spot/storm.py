@@ -5,7 +5,6 @@ graph, its outbox. Each warning comes with a rebalance recommendation and a seco
 """
 
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -21,9 +20,9 @@ from statistics import quantiles
 from typing import Any, Final
 
 import boto3
-from moto.server import ThreadedMotoServer
 
 from jobs.execution import ExecutionMode
+from tests.aws_server import aws_server
 
 WARNINGS: Final = 200
 STORM_S: Final = 10.0
@@ -46,12 +45,7 @@ def measure() -> Mapping[str, Mapping[str, str | int | float]]:
 
 def _storm(mode: ExecutionMode) -> dict[str, str | int | float]:
     os.environ |= _CREDENTIALS
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        endpoint = f"http://{host}:{port}"
+    with aws_server() as endpoint:
         kinesis, sqs = (boto3.client(name, endpoint_url=endpoint, region_name=_REGION) for name in ("kinesis", "sqs"))
         stream = f"events-{mode}"
         kinesis.create_stream(StreamName=stream, ShardCount=1)
@@ -62,8 +56,6 @@ def _storm(mode: ExecutionMode) -> dict[str, str | int | float]:
         ):
             _wait_until_it_reads(kinesis, stream, Path(directory))
             return _ride(kinesis, sqs, stream, queue)
-    finally:
-        server.stop()
 
 
 @contextmanager

@@ -5,7 +5,6 @@ has no clock, can tell which are late. The oracle is given the records of each s
 """
 
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -59,7 +58,6 @@ class LedgerLoop:
     event_ms: int = 0  # how far the stream is
 
     def __enter__(self) -> Self:
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
         with ExitStack() as begun:
             begun.enter_context(patch.dict(os.environ, VARIABLES))
             server, self._kinesis_url = serve()

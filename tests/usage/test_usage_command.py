@@ -13,7 +13,6 @@ import boto3
 import pyarrow.parquet
 import pytest
 from click.testing import CliRunner, Result
-from moto.server import ThreadedMotoServer
 from rich.console import Console
 
 from jobs.cli import cli
@@ -22,6 +21,7 @@ from jobs.usage.ledger_file import write_rows
 from jobs.usage.ledger_paths import file_of
 from jobs.usage.output import print_table
 from jobs.usage.store import LedgerStore, StoreError
+from tests.aws_server import aws_server
 from tests.usage.ledgers import at, make_ledger, row
 from tests.usage.test_meters import DAYS, PRICES
 
@@ -319,19 +319,16 @@ def test_ddl_prints_all_statements(tmp_path: Path) -> None:
 
 @pytest.fixture
 def s3_ledger(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-    }.items():
-        monkeypatch.setenv(name, value)
-    boto3.client("s3").create_bucket(Bucket="ledgers")
-    yield "s3://ledgers/of/headroom"
-    server.stop()
+    with aws_server() as url:
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": url,
+        }.items():
+            monkeypatch.setenv(name, value)
+        boto3.client("s3").create_bucket(Bucket="ledgers")
+        yield "s3://ledgers/of/headroom"
 
 
 def test_a_ledger_in_s3_is_written_read_compacted_and_closed_like_a_local_one(s3_ledger: str) -> None:
