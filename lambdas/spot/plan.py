@@ -16,7 +16,7 @@ from lambdas.spot.fleet import Fleet, Group, Instance, Market, Member
 from lambdas.spot.group_policy import DEFAULT_TAG, GroupPolicy, PolicyError, read_policy
 from lambdas.spot.group_refusal import group_refusal, not_now
 from lambdas.spot.pools import NoPoolError, on_demand_option, pool_use, spot_options
-from lambdas.spot.swap import GroupJournal, LaunchOption, PlannedSwap, Purpose
+from lambdas.spot.swap import GroupJournal, LaunchOption, Phase, PlannedSwap, Purpose
 
 LOST_MARKETS: Final = frozenset({Market.FALLBACK, Market.PINNED})
 """The markets in which no instance stays on Spot."""
@@ -148,9 +148,12 @@ class _Planning:
         if self.group.serving_without(None) < self.group.desired:
             return replace(plan, refusal=f"only {self.group.serving_without(None)} of {self.group.desired} serve")
         swaps: list[PlannedSwap] = []
-        coming = {swap.original_id: swap.option for swap in self.journal.swaps}
-        on_demand, free = plan.on_demand + self._balance(coming), self.settings.free
+        on_demand, free = plan.on_demand + self._balance(), self.settings.free
+        twins = {swap.twin_id: swap.original_id for swap in self.journal.swaps}
         for member, instance in self._in_order():
+            if original_id := twins.get(instance.instance_id):
+                kept.append(Kept(instance.instance_id, f"it is taking the place of {original_id}"))
+                continue
             if self.journal.swap_of(instance.instance_id) or self.only not in (None, instance.instance_id):
                 continue
             decided = self._decide(member, instance, on_demand, free, swaps)
@@ -166,10 +169,19 @@ class _Planning:
             on_demand += _gained(decided.original_purchase, decided.options[0])
         return replace(plan, swaps=tuple(swaps), kept=tuple(kept))
 
-    def _balance(self, coming: Mapping[str, LaunchOption]) -> int:
-        """How many On-Demand Instances more there will be after the swaps under way."""
-        instances = self.fleet.instances
-        return sum(_gained(instances[one].purchase, option) for one, option in coming.items() if one in instances)
+    def _balance(self) -> int:
+        """How many On-Demand Instances more will serve once the swaps under way are over.
+
+        A twin that serves is counted already, an original that does not any more is not, and of a swap that is undone
+        it is the twin that goes.
+        """
+        serving = {member.instance_id for member, _ in self.fleet.serving(self.group, Purchase.ON_DEMAND)}
+        undone = [swap for swap in self.journal.swaps if swap.phase is Phase.UNDOING]
+        done = [swap for swap in self.journal.swaps if swap.phase is not Phase.UNDOING]
+        come = sum(not swap.option.is_spot and swap.twin_id not in serving for swap in done)
+        return (
+            come - sum(swap.original_id in serving for swap in done) - sum(swap.twin_id in serving for swap in undone)
+        )
 
     def _in_order(self) -> list[tuple[Member, Instance]]:
         """Spot Instances before On-Demand ones, those of lost pools first: what is at risk is more pressing."""

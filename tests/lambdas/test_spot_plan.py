@@ -24,7 +24,7 @@ from lambdas.spot.group_policy import GroupPolicy, PolicyError, read_policy
 from lambdas.spot.plan import GroupPlan, Kept, PlanSettings, plan_fleet, plan_group
 from lambdas.spot.replacement import plan_replacement
 from lambdas.spot.schedule import parse_schedule
-from lambdas.spot.swap import GroupJournal, LaunchOption, PlannedSwap, Purpose, open_swap
+from lambdas.spot.swap import GroupJournal, LaunchOption, Phase, PlannedSwap, Purpose, open_swap
 from tests.aws_answers import plan as savings_plan_answer
 from tests.aws_answers import rate as rate_answer
 
@@ -310,6 +310,47 @@ def test_free_cover_that_is_on_its_way_to_be_used_is_not_given_away_twice() -> N
     (first,) = plan_fleet(fleet, {}, settings)[0].swaps
     journal = GroupJournal("web", swaps=(open_swap(first, AT_MS),))
     assert plan_fleet(fleet, {"web": journal}, settings)[0].swaps == ()
+
+
+@pytest.mark.parametrize("serving", [{1}, {1, 2}, {2}])
+@pytest.mark.parametrize(
+    ("original", "twin", "least"), [(Purchase.SPOT, Purchase.ON_DEMAND, 2), (Purchase.ON_DEMAND, Purchase.SPOT, 1)]
+)
+def test_a_swap_under_way_counts_once_whichever_of_both_serves(
+    original: Purchase, twin: Purchase, least: int, serving: set[int]
+) -> None:
+    """Once it is over there are as many On-Demand Instances as must be, so nothing else is to be swapped."""
+    assert plan_beside_swap(original, twin, Phase.WARMING, serving, least).swaps == ()
+
+
+@pytest.mark.parametrize(
+    ("original", "twin", "least"), [(Purchase.SPOT, Purchase.ON_DEMAND, 1), (Purchase.ON_DEMAND, Purchase.SPOT, 2)]
+)
+@pytest.mark.parametrize("serving", [{1}, {1, 2}])
+def test_a_swap_that_is_undone_counts_as_though_it_had_never_been(
+    original: Purchase, twin: Purchase, least: int, serving: set[int]
+) -> None:
+    assert plan_beside_swap(original, twin, Phase.UNDOING, serving, least).swaps == ()
+
+
+def test_a_twin_is_not_swapped_before_its_own_swap_is_over() -> None:
+    planned = plan_beside_swap(Purchase.SPOT, Purchase.ON_DEMAND, Phase.DRAINING, {2}, least=0)
+    assert [swap.original_id for swap in planned.swaps] == ["i-00000003"]
+    assert Kept("i-00000002", "it is taking the place of i-00000001") in planned.kept
+
+
+def plan_beside_swap(original: Purchase, twin: Purchase, phase: Phase, serving: set[int], least: int) -> GroupPlan:
+    """The plan of a group with instance 1, its twin 2, of which some serve, an On-Demand and a Spot Instance."""
+    instances = [instance(1, original), instance(2, twin), instance(3), instance(4, Purchase.SPOT)]
+    fleet = fleet_of(*instances, tags={"MinOnDemand": str(least), "MaxPoolPercent": "100", "Parallel": "9"}, desired=3)
+    group = fleet.groups[0]
+    members = tuple(one for place, one in enumerate(group.members, 1) if place > 2 or place in serving)
+    template, options = TEMPLATE, (LaunchOption("m5.large", twin, None),)
+    planned = PlannedSwap(
+        "web", "i-00000001", "m5.large", original, Purpose.REPLACE, template, "subnet-1", ZONE, options, None, ""
+    )
+    begun = replace(open_swap(planned, AT_MS), twin_id="i-00000002", phase=phase)
+    return plan_group(fleet, replace(group, members=members), GroupJournal("web", swaps=(begun,)), PlanSettings())
 
 
 def test_free_cover_is_shared_by_all_groups() -> None:
