@@ -41,13 +41,12 @@ class Compacted:
 
 def finish_compaction(store: LedgerStore) -> bool:
     """Finish what an earlier run has begun; whether there was anything."""
-    if PLAN not in store.paths(hidden=True):
+    if not store.has(PLAN):
         return False
     plan = msgspec.json.decode(store.read(PLAN), type=_Plan)
     for path in plan.remove:
         store.remove(path)
-    hidden = store.paths(hidden=True)
-    if _STAGED in hidden:
+    if store.has(_STAGED):
         store.write(plan.place, store.read(_STAGED))
     store.remove(PLAN)
     store.remove(_STAGED)

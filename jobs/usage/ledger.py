@@ -49,7 +49,7 @@ class Ledger:
                 raise LedgerError([f"{location}: no such ledger"])
             paths = [path for path in self.store.paths() if path != PERIODS_FILE]
             self.closed_periods = self._read_periods()
-            if COMPACTION_PLAN in self.store.paths(hidden=True):
+            if self.store.has(COMPACTION_PLAN):
                 problem = "a compaction was interrupted; `headroom usage compact` finishes it"
                 raise LedgerError([f"{location}: {problem}"])
         except StoreError as error:
@@ -90,7 +90,7 @@ class Ledger:
         self.store.write(PERIODS_FILE, write_periods(self.closed_periods).encode())
 
     def _read_periods(self) -> list[ClosedPeriod]:
-        if PERIODS_FILE not in self.store.paths():
+        if not self.store.has(PERIODS_FILE):
             return []
         try:
             return read_periods(self.store.read(PERIODS_FILE).decode())
@@ -131,7 +131,7 @@ class Ledger:
 def is_compacted(store: LedgerStore, path: str) -> bool:
     """Whether a file's rows are in a compacted file already."""
     file = parse_path(path)
-    if file is None or file.compacted.path not in store.paths(file.partition):
+    if file is None or not store.has(file.compacted.path):
         return False
     with store.open_file(file.compacted.path) as opened:
         return path in compacted_from(parquet.read_schema(opened))

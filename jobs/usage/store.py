@@ -55,11 +55,18 @@ class LedgerStore:
         with _told_as_store_error(self.location):
             return self._files.get_file_info(self._root).type is not fs.FileType.NotFound
 
-    def paths(self, below: str = "", *, hidden: bool = False) -> list[str]:
+    def has(self, path: str) -> bool:
+        """Whether there is such a file."""
+        with _told_as_store_error(f"{self.location}/{path}"):
+            return self._files.get_file_info(self._at(path)).type is fs.FileType.File
+
+    def paths(self, *, hidden: bool = False) -> list[str]:
         """The paths of all files, sorted; of those under a hidden name, as readers pass them over, only if asked."""
+        # Asked first, because pyarrow fails to list a directory that comes to be meanwhile.
+        if not self.exists():
+            return []
         with _told_as_store_error(self.location):
-            selector = fs.FileSelector(self._at(below), recursive=True, allow_not_found=True)
-            infos = self._files.get_file_info(selector)
+            infos = self._files.get_file_info(fs.FileSelector(self._root, recursive=True, allow_not_found=True))
         # What pyarrow lists has the root as it wrote it.
         root = str(PurePosixPath(self._root))
         found = (info.path[len(root) :].lstrip("/") for info in infos if info.type is fs.FileType.File)
@@ -98,8 +105,8 @@ class LedgerStore:
 
     def remove(self, path: str) -> None:
         """Remove a file; nothing where there is none."""
-        with _told_as_store_error(f"{self.location}/{path}"):
-            if self._files.get_file_info(self._at(path)).type is fs.FileType.File:
+        if self.has(path):
+            with _told_as_store_error(f"{self.location}/{path}"):
                 self._files.delete_file(self._at(path))
 
     def open_file(self, path: str) -> Any:
@@ -112,7 +119,7 @@ class LedgerStore:
             return self._files.open_input_file(self._at(path))
 
     def _at(self, path: str) -> str:
-        return f"{self._root}/{path}" if path else self._root
+        return f"{self._root}/{path}"
 
     def _write(self, at: str, content: bytes) -> None:
         with self._files.open_output_stream(at) as file:

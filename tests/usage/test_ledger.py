@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow
@@ -341,6 +342,17 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     (tmp_path / "a").chmod(0o700)
     assert store.read("a/b.parquet") == b"first"
     assert store.paths(hidden=True) == ["a/b.parquet"]
+
+
+def test_files_are_looked_for_while_their_directories_come_to_be(tmp_path: Path) -> None:
+    """pyarrow fails to list a directory that another process makes at that moment, and a job would fail with it."""
+    stores = [LedgerStore(str(tmp_path / str(number))) for number in range(2_000)]
+    file = LedgerFile("t", start_ms=at("2026-11-20T10:00"), span_ms=60_000, bucket=1, buckets=1)
+    with ThreadPoolExecutor(1) as other:
+        for store in stores:
+            made = other.submit((Path(store.location) / file.partition).mkdir, parents=True)
+            assert (is_compacted(store, file.path), store.paths()) == (False, [])
+            made.result()
 
 
 # Closed periods
