@@ -187,7 +187,8 @@ def test_a_highly_compressed_file_comes_in_small_blocks(tmp_path: Path) -> None:
 def test_more_files_can_be_under_way_than_a_process_may_open(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     path, packed = store(tmp_path / "a", CONTENT), store(tmp_path / "b", CONTENT, compress=True)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    open_by_now = max(int(each.name) for each in Path("/dev/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, open_by_now + 50), hard))
     try:
         under_way = [read_chunks(described(each), block_bytes=1000) for each in [path, packed] * 50]
         assert {next(chunks).documents[0] for chunks in under_way} == {record(key="0")}
