@@ -176,12 +176,13 @@ class _Planning:
         it is the twin that goes.
         """
         serving = {member.instance_id for member, _ in self.fleet.serving(self.group, Purchase.ON_DEMAND)}
-        undone = [swap for swap in self.journal.swaps if swap.phase is Phase.UNDOING]
-        done = [swap for swap in self.journal.swaps if swap.phase is not Phase.UNDOING]
-        come = sum(not swap.option.is_spot and swap.twin_id not in serving for swap in done)
-        return (
-            come - sum(swap.original_id in serving for swap in done) - sum(swap.twin_id in serving for swap in undone)
-        )
+        more = 0
+        for swap in self.journal.swaps:
+            if swap.phase is Phase.UNDOING:
+                more -= swap.twin_id in serving
+            else:
+                more += (not swap.option.is_spot and swap.twin_id not in serving) - (swap.original_id in serving)
+        return more
 
     def _in_order(self) -> list[tuple[Member, Instance]]:
         """Spot Instances before On-Demand ones, those of lost pools first: what is at risk is more pressing."""
