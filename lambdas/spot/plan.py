@@ -15,8 +15,9 @@ from lambdas.spot.cover import FreeCover
 from lambdas.spot.fleet import Fleet, Group, Instance, Market, Member
 from lambdas.spot.group_policy import DEFAULT_TAG, GroupPolicy, PolicyError, read_policy
 from lambdas.spot.group_refusal import group_refusal, not_now
+from lambdas.spot.on_demand import OnDemandCount, on_demand_count
 from lambdas.spot.pools import NoPoolError, on_demand_option, pool_use, spot_options
-from lambdas.spot.swap import GroupJournal, LaunchOption, Phase, PlannedSwap, Purpose
+from lambdas.spot.swap import GroupJournal, LaunchOption, PlannedSwap, Purpose
 
 LOST_MARKETS: Final = frozenset({Market.FALLBACK, Market.PINNED})
 """The markets in which no instance stays on Spot."""
@@ -148,7 +149,7 @@ class _Planning:
         if self.group.serving_without(None) < self.group.desired:
             return replace(plan, refusal=f"only {self.group.serving_without(None)} of {self.group.desired} serve")
         swaps: list[PlannedSwap] = []
-        on_demand, free = plan.on_demand + self._balance(), self.settings.free
+        on_demand, free = on_demand_count(self.fleet, self.group, self.journal), self.settings.free
         twins = {swap.twin_id: swap.original_id for swap in self.journal.swaps}
         for member, instance in self._in_order():
             if original_id := twins.get(instance.instance_id):
@@ -166,23 +167,8 @@ class _Planning:
                 continue
             swaps.append(decided)
             free = _free_after_swap(free, self.fleet, decided)
-            on_demand += _gained(decided.original_purchase, decided.options[0])
+            on_demand = on_demand.after(decided)
         return replace(plan, swaps=tuple(swaps), kept=tuple(kept))
-
-    def _balance(self) -> int:
-        """How many On-Demand Instances more will serve once the swaps under way are over.
-
-        A twin that serves is counted already, an original that does not any more is not, and of a swap that is undone
-        it is the twin that goes.
-        """
-        serving = {member.instance_id for member, _ in self.fleet.serving(self.group, Purchase.ON_DEMAND)}
-        more = 0
-        for swap in self.journal.swaps:
-            if swap.phase is Phase.UNDOING:
-                more -= swap.twin_id in serving
-            else:
-                more += (not swap.option.is_spot and swap.twin_id not in serving) - (swap.original_id in serving)
-        return more
 
     def _in_order(self) -> list[tuple[Member, Instance]]:
         """Spot Instances before On-Demand ones, those of lost pools first: what is at risk is more pressing."""
@@ -192,7 +178,7 @@ class _Planning:
         return [*spots, *self.fleet.serving(self.group, Purchase.ON_DEMAND)]
 
     def _decide(
-        self, member: Member, instance: Instance, on_demand: int, free: FreeCover, swaps: list[PlannedSwap]
+        self, member: Member, instance: Instance, on_demand: OnDemandCount, free: FreeCover, swaps: list[PlannedSwap]
     ) -> PlannedSwap | Kept:
         wanted = self._wanted(instance, on_demand, free)
         if isinstance(wanted, Kept):
@@ -225,21 +211,21 @@ class _Planning:
             reason=reason,
         )
 
-    def _wanted(self, instance: Instance, on_demand: int, free: FreeCover) -> tuple[Purpose, str] | Kept:
+    def _wanted(self, instance: Instance, on_demand: OnDemandCount, free: FreeCover) -> tuple[Purpose, str] | Kept:
         least = self.policy.least_on_demand(self.group.desired)
         if instance.purchase is Purchase.SPOT:
-            return self._wanted_of_spot(instance, on_demand, least, free)
+            return self._wanted_of_spot(instance, on_demand.likely, least, free)
         if cover := self.settings.covered.get(instance.instance_id):
             return Kept(instance.instance_id, f"covered by {cover}")
-        if on_demand <= least:
-            return Kept(instance.instance_id, f"the group must have {least} On-Demand, and has {on_demand}")
+        if on_demand.least <= least:
+            return Kept(instance.instance_id, f"the group must have {least} On-Demand, and has {on_demand.least}")
         market = self.fleet.market(instance.pool)
         if instance.swap_id and market in LOST_MARKETS:
             where = f"{instance.instance_type} in {instance.zone}"
             return Kept(
                 instance.instance_id, f"it fell back, and returns when the market of {where} is armed, not {market}"
             )
-        return Purpose.TO_SPOT, f"{on_demand} are On-Demand, {least} must be"
+        return Purpose.TO_SPOT, f"{on_demand.least} are On-Demand, {least} must be"
 
     def _wanted_of_spot(
         self, instance: Instance, on_demand: int, least: int, free: FreeCover
@@ -272,7 +258,3 @@ class _Planning:
             return (LaunchOption(instance.instance_type, instance.purchase, self.fleet.price_of(instance)),)
         use = pool_use(self.fleet, self.group, self.journal, swaps)
         return spot_options(instance, self.fleet, self.policy, use)
-
-
-def _gained(before: Purchase, option: LaunchOption) -> int:
-    return (option.purchase is Purchase.ON_DEMAND) - (before is Purchase.ON_DEMAND)
