@@ -20,7 +20,7 @@ from lambdas.spot.instance_size import is_size_flexible, normalization_factor
 from tests.aws_answers import Answers, answering
 from tests.aws_answers import plan as plan_answer
 from tests.aws_answers import rate as rate_answer
-from tests.lambdas.test_spot_plan import ZONE, instance
+from tests.spot_fleets import ZONE, instance
 
 PRICES = {"m5.large": "0.10", "m5.xlarge": "0.20", "c5.large": "0.08", "r5.large": "0.12"}
 

@@ -17,7 +17,7 @@ from lambdas.spot.environment import Environment
 from lambdas.spot.fleet import Fleet, Market, Pool
 from lambdas.spot.placement import MOST_QUESTIONS, SCAN_MS, pool_scores, score_facts, score_questions
 from tests.aws_answers import Answers, answering
-from tests.lambdas.test_spot_plan import TYPES, ZONE, facts, fleet_of, instance
+from tests.spot_fleets import TYPES, ZONE, facts, fleet_of, instance
 
 LOST = Pool("m5.large", ZONE)
 

@@ -149,7 +149,8 @@ def test_no_pool_that_a_plan_launches_into_holds_more_than_its_share_once_all_sw
     plan = planned(fleet, journal)
     done = [swap for swap in journal.swaps if swap.phase is not Phase.UNDOING]
     gone = {swap.twin_id for swap in journal.swaps if swap.phase is Phase.UNDOING}
-    gone |= {swap.original_id for swap in [*done, *plan.swaps]} | {swap.twin_id for swap in done}
+    gone |= {name for swap in done for name in (swap.original_id, swap.twin_id)}
+    gone |= {swap.original_id for swap in plan.swaps}
     stay = [fleet.instances[one.instance_id] for one in fleet.groups[0].members if one.instance_id not in gone]
     held = Counter(one.pool for one in stay if one.purchase is Purchase.SPOT)
     held.update(Pool(swap.option.instance_type, ZONE) for swap in done if swap.option.is_spot)
