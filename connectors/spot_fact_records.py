@@ -8,11 +8,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from connectors.ec2.envelope import MAX_NAME_CHARS, Parser, read_envelope, read_pool
 from connectors.ec2.events import Event, Ignored, Malformed
-from connectors.ec2.identifiers import INSTANCE_ID
+from connectors.ec2.identifiers import INSTANCE_ID, INSTANCE_TYPE
 from connectors.ec2.parse import Kind, parse_message
 from connectors.fields import FieldError, Fields
 from connectors.spot_actions import HIGHEST_PLACEMENT_SCORE
@@ -36,6 +36,7 @@ SOURCE: Final = "headroom"
 VERSION: Final = 1
 
 _MAX_PLATFORM_CHARS: Final = 64
+_SINCE_LATER: Final = frozenset({"stands_for"})  # recordings of earlier scans are without it
 
 DETAIL_TYPES: Final[dict[type[Facts], str]] = {
     InstancesDescribed: "Headroom Instances Described",
@@ -57,7 +58,7 @@ def encode_facts(facts: Facts) -> bytes:
     `at_ms` is told to the millisecond. PutEvents gives an event an id, a Region and an account of its own, and of the
     time it keeps the seconds: then hand it the `detail` of the record.
     """
-    detail = {"version": VERSION} | asdict(facts)
+    detail = {"version": VERSION} | asdict(facts, dict_factory=_told)
     envelope = {name: detail.pop(name) for name in ("event_id", "account", "region", "at_ms")}
     record = {
         "version": "0",
@@ -73,6 +74,10 @@ def encode_facts(facts: Facts) -> bytes:
     return json.dumps(record).encode("ascii")
 
 
+def _told(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in fields if value is not None or name not in _SINCE_LATER}
+
+
 def _iso_8601(at_ms: int) -> str:
     at = datetime.fromtimestamp(at_ms // 1000, UTC)
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"
@@ -84,7 +89,7 @@ def _instances_described(fields: Fields, detail: Fields) -> InstancesDescribed:
 
 
 def _instance(fields: Fields) -> DescribedInstance:
-    fields.require_exactly(DescribedInstance.__dataclass_fields__)
+    fields.require_exactly(DescribedInstance.__dataclass_fields__.keys() - (_SINCE_LATER - fields.values.keys()))
     return DescribedInstance(
         instance_id=fields.matching("instance_id", INSTANCE_ID, "an instance id"),
         **read_pool(fields),
@@ -92,6 +97,7 @@ def _instance(fields: Fields) -> DescribedInstance:
         purchase=fields.word("purchase", Purchase),
         platform=fields.text("platform", most_chars=_MAX_PLATFORM_CHARS),
         launched_at_ms=fields.integer("launched_at_ms", least=0),
+        stands_for=fields.optional(lambda name: fields.matching(name, INSTANCE_TYPE, "an instance type"), "stands_for"),
     )
 
 

@@ -52,6 +52,7 @@ class DescribedInstance:
         group: its Auto Scaling group; None outside of any.
         platform: `PlatformDetails` of DescribeInstances, which is what prices go by.
         launched_at_ms: `LaunchTime`.
+        stands_for: the type that its group had in its place at first; None where that is its own.
     """
 
     instance_id: str
@@ -61,6 +62,7 @@ class DescribedInstance:
     purchase: Purchase
     platform: str
     launched_at_ms: int
+    stands_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,7 @@ def facts_of(fleet: Fleet, paid: Cover) -> Iterable[Facts]:
             purchase=Purchase.COVERED if one.instance_id in paid.covered else one.purchase,
             platform=one.platform,
             launched_at_ms=one.launched_at_ms,
+            stands_for=None if one.stands_for == one.instance_type else one.stands_for,
         )
         for one in fleet.instances.values()
         if one.state == "running"

@@ -32,6 +32,7 @@ class Life:
     """What became of an instance of which a scan knew where it runs.
 
     Attributes:
+        stands_for: the type that its group had in its place at first.
         runs: in order; cut to the time of the report.
         launched_at_ms: its first launch, before the report perhaps.
         ended_at_ms: when it was ended or interrupted; None while it runs.
@@ -42,6 +43,7 @@ class Life:
     region: str
     instance_id: str
     instance_type: str
+    stands_for: str
     zone: str
     platform: str
     group: str | None
@@ -144,6 +146,7 @@ class LifeBook:
             region=told.region,
             instance_id=instance_id,
             instance_type=newest.instance_type,
+            stands_for=newest.stands_for or newest.instance_type,
             zone=newest.zone,
             platform=newest.platform,
             group=groups[-1] if groups else None,

@@ -1,8 +1,9 @@
 """Savings: what the instance hours of a fleet cost, what they would have cost, and what interruptions cost. Pure.
 
 - Hours are those in which an instance ran, whoever needed it.
-- What they would have cost is the On-Demand price of the same hours, without those in which an interrupted instance and
-  its replacement ran side by side: nobody replaces an On-Demand Instance.
+- What they would have cost is the On-Demand price of the same hours, of the type that the group had in that place at
+  first: a larger one is launched only where it costs less. Hours in which an interrupted instance and its replacement
+  ran side by side are left out: nobody replaces an On-Demand Instance.
 - An interrupted instance is taken to be replaced by the next launch of its group within half an hour of the warning,
   each launch for one of them.
 - An interruption costs the hours side by side, and the hours that an On-Demand replacement runs, by as much as Spot
@@ -196,7 +197,7 @@ def _spot_cost(life: Life, start_ms: int, end_ms: int, prices: Prices) -> Priced
 
 
 def _on_demand(life: Life, prices: Prices) -> Decimal | None:
-    return prices.on_demand(region=life.region, instance_type=life.instance_type, platform=life.platform)
+    return prices.on_demand(region=life.region, instance_type=life.stands_for, platform=life.platform)
 
 
 def _interruptions(lives: Sequence[Life], prices: Prices) -> list[Interruption]:

@@ -40,7 +40,7 @@ def notes(report: Savings) -> list[str]:
     total = report.total
     told = [
         "h: instance hours; OD: On-Demand; Cov.: covered by Reserved Instances or Savings Plans; As OD: what the same "
-        "hours would have cost On-Demand; Intr.: interruptions."
+        "hours would have cost On-Demand, of the type that the group had there at first; Intr.: interruptions."
     ]
     if total.interruptions:
         count = len(total.interruptions)

@@ -1,5 +1,5 @@
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, get_args
 
 import pytest
@@ -39,6 +39,7 @@ INSTANCE = DescribedInstance(
     purchase=Purchase.SPOT,
     platform="Linux/UNIX",
     launched_at_ms=1_773_400_000_000,
+    stands_for="m7g.xlarge",
 )
 POOL: dict[str, str] = {"instance_type": "m7g.2xlarge", "zone": "eu-west-1b"}
 EACH: tuple[Facts, ...] = (
@@ -84,6 +85,14 @@ def test_any_missing_unknown_or_null_field_of_the_detail_is_refused(facts: Facts
             assert (outcome.event_id, outcome.at_ms) == (TOLD["event_id"], TOLD["at_ms"])
 
 
+def test_an_instance_that_stands_for_no_other_type_need_not_say_so() -> None:
+    """Recordings of earlier scans do not."""
+    own = InstancesDescribed(**TOLD, instances=(replace(INSTANCE, stands_for=None),))
+    told = record(own)
+    assert "stands_for" not in told["detail"]["instances"][0]
+    assert parsed(told) == own
+
+
 @pytest.mark.parametrize("facts", EACH, ids=lambda facts: type(facts).__name__)
 def test_an_unknown_version_is_refused_by_its_number(facts: Facts) -> None:
     broken = record(facts)
@@ -100,6 +109,7 @@ def test_an_unknown_version_is_refused_by_its_number(facts: Facts) -> None:
         (0, "purchase", "reserved", "is none of on-demand, spot, covered"),
         (0, "zone", "EU", "is not a zone"),
         (0, "platform", "", "is empty"),
+        (0, "stands_for", "huge", "is not an instance type"),
         (0, "launched_at_ms", "yesterday", "is not an integer"),
         (1, "score", 0, "is not an integer from 1 to 10"),
         (1, "score", 11, "is not an integer from 1 to 10"),

@@ -49,6 +49,11 @@ RUNNING, STOPPED = InstanceState.RUNNING, InstanceState.STOPPED
 ENDED, TERMINATED = InstanceState.SHUTTING_DOWN, InstanceState.TERMINATED
 
 
+def test_an_instance_stands_for_its_own_type_unless_a_scan_tells_another() -> None:
+    assert life(scan(200, SEEN)).stands_for == "m7g.large"
+    assert life(scan(200, replace(SEEN, stands_for="m6g.large"))).stands_for == "m6g.large"
+
+
 def test_an_instance_ran_from_its_launch_to_its_end_whatever_the_order_of_telling() -> None:
     told: Told = [
         change(RUNNING, 110),

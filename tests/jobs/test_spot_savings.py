@@ -38,6 +38,7 @@ def life(number: int, start_h: float, end_h: float, purchase: Purchase = SPOT, *
         region="eu-west-1",
         instance_id=f"i-{number:017x}",
         instance_type="m7g.large",
+        stands_for="m7g.large",
         zone="eu-west-1b",
         platform=DEFAULT_PLATFORM,
         group="inbox-workers",
@@ -68,6 +69,15 @@ def test_each_way_of_paying_has_its_price_and_all_are_compared_with_on_demand() 
     assert total.cost == {SPOT: usd("0.30"), ON_DEMAND: usd("0.50"), COVERED: usd("0.12")}
     assert (total.total_cost, total.on_demand, total.saved) == (usd("0.92"), usd("1.70"), usd("0.78"))
     assert (total.unpriced_ms, total.interruption_cost) == (0, usd("0"))
+
+
+def test_an_instance_that_is_larger_than_its_group_had_is_compared_with_the_type_that_it_stands_for() -> None:
+    spot = SpotPrice("eu-west-1b", "m7g.xlarge", DEFAULT_PLATFORM, at_ms=0, per_hour=Decimal("0.05"))
+    larger = HourlyPrice("eu-west-1", "m7g.xlarge", DEFAULT_PLATFORM, Decimal("0.20"))
+    smaller = HourlyPrice(**TYPE, per_hour=Decimal("0.10"))
+    xlarge = life(1, 0, 10, instance_type="m7g.xlarge")
+    total = told(xlarge, prices=Prices("USD", on_demand=[smaller, larger], spot=[spot])).total
+    assert (total.total_cost, total.on_demand) == (usd("0.50"), usd("1.00"))
 
 
 def test_groups_add_up_to_the_total_and_what_is_in_none_comes_last() -> None:

@@ -16,17 +16,19 @@ from connectors.spot_facts import CapacityError, InstancesDescribed, LaunchRefus
 from lambdas.create_spot import create
 from lambdas.reap_orphans import reap
 from lambdas.replace_interrupted import Batch
-from lambdas.scan_candidates import scan
+from lambdas.scan_candidates import facts_of, scan
 from lambdas.spot import actuator
 from lambdas.spot.actuator import Actuator, UndoneError
 from lambdas.spot.amazon import AmazonError
+from lambdas.spot.cover import Cover
 from lambdas.spot.describe import Describe
-from lambdas.spot.fleet import GROUP_TAG, SWAP_TAG
+from lambdas.spot.fleet import GROUP_TAG, SWAP_TAG, TYPE_TAG
 from lambdas.spot.swap import Outcome
 from lambdas.swap_instance import swap
 from tests.lambdas.spot_calls import calls_to_fail
 from tests.lambdas.test_spot_actuators import handled, interruption, mutations, to_spot, work
 from tests.spot_cloud import REGION, TABLE, TAG, ZONE, Cloud, Fault, cloud, is_spot
+from tests.spot_fleets import fleet_of, instance
 
 pytestmark = pytest.mark.long
 
@@ -292,6 +294,14 @@ def test_a_scan_tells_what_it_saw(aws: Cloud, telling: Actuator) -> None:
     assert sorted(one.purchase for one in instances.instances) == [Purchase.ON_DEMAND, Purchase.SPOT]
     assert isinstance(health, PoolsHealth)
     assert [(one.instances, one.healthy) for one in health.pools] == [(1, 1)]
+
+
+def test_a_scan_tells_what_type_an_instance_stands_for_where_that_is_another() -> None:
+    larger = instance(1, Purchase.SPOT, instance_type="m5.xlarge", tags={TYPE_TAG: "m5.large"})
+    alike = instance(2, Purchase.SPOT, tags={TYPE_TAG: "m5.large"})
+    described, *_ = facts_of(fleet_of(larger, alike, instance(3)), Cover())
+    assert isinstance(described, InstancesDescribed)
+    assert [one.stands_for for one in described.instances] == ["m5.large", None, None]
 
 
 # On a schedule
