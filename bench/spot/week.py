@@ -19,6 +19,7 @@ from lambdas.spot.amazon import AmazonError
 from lambdas.spot.drive import Driver
 from lambdas.spot.driven import Driven
 from lambdas.spot.fleet import Fleet, Market, Pool, TypeFacts
+from lambdas.spot.group_policy import read_policy
 from lambdas.spot.plan import Kept, PlanSettings, plan_group
 from lambdas.spot.replacement import plan_replacement
 from lambdas.spot.saga_step import SagaSettings
@@ -53,6 +54,7 @@ class Week:
     world: World = field(default_factory=World)
     happened: Counter[str] = field(default_factory=Counter)
     short_s: float = 0.0
+    on_demand_short_s: float = 0.0
     spent: float = 0.0
     on_demand: float = 0.0
     markets: dict[Pool, Market] = field(default_factory=dict)
@@ -67,10 +69,11 @@ class Week:
             asked, world, world, tag="AsgOptimiser", settings=SagaSettings(), clock_ms=self.world.now_ms
         )
         self.wanted: dict[str, int] = {}
+        tags = {"AsgOptimiser:MinOnDemandPercent": "10", "AsgOptimiser:Parallel": "3"}
+        self.least_on_demand = read_policy(tags).least_on_demand(self.size)
         for number in range(self.groups):
             name = f"group-{number:03}"
             most = self.size if number % 2 else self.size + 2
-            tags = {"AsgOptimiser:MinOnDemandPercent": "10", "AsgOptimiser:Parallel": "3"}
             self.world.make_group(name, self.size, most=most, tags=tags)
             self.wanted[name] = self.size
 
@@ -111,6 +114,8 @@ class Week:
         for name, wanted in self.wanted.items():
             self.on_demand += hours * wanted * _DOLLARS["m5.large"][0]
             self.short_s += step_s * max(0, wanted - self.world.serving(name))
+            staying = Counter(one.instance.purchase for one in self.world.staying(name))
+            self.on_demand_short_s += step_s * max(0, self.least_on_demand - staying[Purchase.ON_DEMAND])
 
     def change(self) -> None:
         """Somebody's deployment or scaling replaces an instance: the group launches a new one, On-Demand."""
@@ -286,6 +291,7 @@ def simulate(
         "saving %": 100 * (1 - week.spent / week.on_demand),
         "instance-seconds below desired": round(week.short_s),
         "capacity below desired %": 100 * week.short_s / capacity_s,
+        "instance-seconds below the On-Demand minimum": round(week.on_demand_short_s),
         "API calls per swap": sum(world.calls.values()) / max(1, sum(week.happened[f"swaps {one}"] for one in Outcome)),
     }
 
