@@ -5,7 +5,7 @@ once all of it is there.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import environ
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -31,6 +31,10 @@ class LedgerStore:
         region: Of the bucket; None leaves it to the environment, `AWS_REGION`.
         endpoint_url: Of S3; None leaves it to the environment, `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`.
 
+    Attributes:
+        region: As it was given, or as the environment says.
+        endpoint_url: As well.
+
     Raises:
         StoreError: The location is not one.
     """
@@ -38,8 +42,10 @@ class LedgerStore:
     def __init__(self, location: str, region: str | None = None, endpoint_url: str | None = None) -> None:
         root = location.removeprefix(_S3).rstrip("/")
         self.location = _S3 + root if location.startswith(_S3) else root or "/"
+        self.region = region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+        self.endpoint_url = endpoint_url or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
         with _told_as_store_error(location):
-            self._files, self._root = _opened(self.location, region, endpoint_url)
+            self._files, self._root = _opened(self.location, self.region, self.endpoint_url)
 
     @property
     def is_local(self) -> bool:
@@ -82,6 +88,15 @@ class LedgerStore:
             content: bytes = file.read()
             return content
 
+    def read_if_there(self, path: str) -> bytes | None:
+        """The bytes of a file that may go away at any moment, None where there is none."""
+        try:
+            return self.read(path)
+        except StoreError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
+
     def write(self, path: str, content: bytes) -> None:
         """Put a file in place, whole, in place of an earlier one.
 
@@ -105,9 +120,8 @@ class LedgerStore:
 
     def remove(self, path: str) -> None:
         """Remove a file; nothing where there is none."""
-        if self.has(path):
-            with _told_as_store_error(f"{self.location}/{path}"):
-                self._files.delete_file(self._at(path))
+        with _told_as_store_error(f"{self.location}/{path}"), suppress(FileNotFoundError):
+            self._files.delete_file(self._at(path))
 
     def open_file(self, path: str) -> Any:
         """A file to read from at any place.
@@ -138,8 +152,6 @@ def _opened(location: str, region: str | None, endpoint_url: str | None) -> tupl
     if not root or root.startswith("/"):
         message = "names no bucket"
         raise OSError(message)
-    endpoint_url = endpoint_url or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
-    region = region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     # A job that writes can wait a while sooner than begin again from its checkpoint.
     retries = fs.AwsStandardS3RetryStrategy(max_attempts=_MOST_ATTEMPTS)
     return fs.S3FileSystem(endpoint_override=endpoint_url, region=region, retry_strategy=retries), root

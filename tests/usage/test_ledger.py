@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from jobs.settings import UsageSettings
 from jobs.usage.closing import keep_closed_periods
-from jobs.usage.compaction import compact, finish_compaction
-from jobs.usage.ledger import Ledger, LedgerError, is_compacted
+from jobs.usage.compaction import compact, finish_compaction, is_compacted
+from jobs.usage.ledger import Ledger, LedgerError
 from jobs.usage.ledger_file import write_rows
 from jobs.usage.ledger_paths import LedgerFile, bucket_of, file_of, parse_path, path_part
 from jobs.usage.ledger_rows import SCHEMA
