@@ -16,9 +16,9 @@ from pyarrow import parquet
 from jobs.settings.durations import HOUR_MS
 from jobs.usage.ledger import COMPACTION_PLAN as PLAN
 from jobs.usage.ledger import Ledger
-from jobs.usage.ledger_file import compacted_from, join_files
+from jobs.usage.ledger_file import compacted_from, join_files, read_rows
 from jobs.usage.ledger_paths import LedgerFile, parse_path
-from jobs.usage.store import LedgerStore
+from jobs.usage.store import LedgerStore, StoreError, told_as_store_error
 
 _STAGED: Final = "_compacted.staged"
 
@@ -97,13 +97,18 @@ def is_compacted(store: LedgerStore, path: str) -> bool:
     file = parse_path(path)
     if file is None or not store.has(file.compacted.path):
         return False
-    with store.open_file(file.compacted.path) as opened:
+    target = file.compacted.path
+    with told_as_store_error(f"{store.location}/{target}"), store.open_file(target) as opened:
         return path in compacted_from(parquet.read_schema(opened))
 
 
 def _plan(store: LedgerStore) -> _Plan | None:
     content = store.read_if_there(PLAN)
-    return None if content is None else msgspec.json.decode(content, type=_Plan)
+    try:
+        return None if content is None else msgspec.json.decode(content, type=_Plan)
+    except msgspec.DecodeError as error:
+        message = f"{store.location}/{PLAN}: not the plan of a compaction: {error}"
+        raise StoreError(message) from error
 
 
 def _hour_end_ms(files: Sequence[LedgerFile]) -> int:
@@ -112,7 +117,11 @@ def _hour_end_ms(files: Sequence[LedgerFile]) -> int:
 
 def _compact_hour(store: LedgerStore, files: Sequence[LedgerFile]) -> tuple[int, int]:
     contents = [store.read(file.path) for file in files]
-    content = join_files(contents, [file.path for file in files])
+    tables = []
+    for file, each in zip(files, contents, strict=True):
+        with told_as_store_error(f"{store.location}/{file.path}"):
+            tables.append(read_rows(each))
+    content = join_files(tables, [file.path for file in files])
     target = files[0].compacted
     store.write(_STAGED, content)
     plan = _Plan([file.path for file in files if file != target], target.path)

@@ -32,9 +32,13 @@ def compacted_from(schema: pyarrow.Schema) -> list[str]:
     return paths
 
 
-def join_files(contents: Iterable[bytes], paths: Sequence[str]) -> bytes:
+def read_rows(content: bytes) -> pyarrow.Table:
+    """The rows of a file."""
+    return parquet.read_table(BytesIO(content), partitioning=None)
+
+
+def join_files(tables: Sequence[pyarrow.Table], paths: Sequence[str]) -> bytes:
     """The rows of several files as one, sorted by key, which tells the paths of all."""
-    tables = [parquet.read_table(BytesIO(content), partitioning=None) for content in contents]
     earlier = [path for table in tables for path in compacted_from(table.schema)]
     held = sorted({*earlier, *(path for path in paths if not path.endswith(COMPACTED))})
     metadata = {**(SCHEMA.metadata or {}), COMPACTED_FIELD: msgspec.json.encode(held)}

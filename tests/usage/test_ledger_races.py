@@ -119,6 +119,20 @@ def test_whoever_reads_while_files_are_compacted_has_all_rows_once_or_is_told_to
             found.clear()
 
 
+def test_a_file_that_goes_away_while_it_is_read_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LedgerStore(str(tmp_path))
+    store.write("a", b"some")
+    assert store.read_if_there("a") == b"some"
+
+    def read(self: LedgerStore, path: str) -> bytes:
+        self.remove(path)
+        message = "S3 failed"  # as pyarrow has it of an object that is there for its first request and not the second
+        raise StoreError(message)
+
+    monkeypatch.setattr(LedgerStore, "read", read)
+    assert store.read_if_there("a") is None
+
+
 def test_a_compaction_that_is_killed_lets_go_of_a_directory(tmp_path: Path) -> None:
     location = make_ledger(tmp_path / "ledger", [("t", each) for each in ROWS]).store.location
     before = read_ledger(tmp_path / "ledger")
