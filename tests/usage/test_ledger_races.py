@@ -1,11 +1,9 @@
 """A ledger that is compacted while others read it, write to it or compact it, in every order of their steps."""
 
-import multiprocessing
-import os
 import re
-import signal
+import subprocess
+import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -133,24 +131,26 @@ def test_a_file_that_goes_away_while_it_is_read_is_not_there(tmp_path: Path, mon
     assert store.read_if_there("a") is None
 
 
+STANDS_STILL = """
+import sys, time
+from jobs.usage.compaction_lock import only_compaction
+from jobs.usage.store import LedgerStore
+with only_compaction(LedgerStore(sys.argv[1])):
+    print("has it", flush=True)
+    time.sleep(60)
+"""
+
+
 def test_a_compaction_that_is_killed_lets_go_of_a_directory(tmp_path: Path) -> None:
     location = make_ledger(tmp_path / "ledger", [("t", each) for each in ROWS]).store.location
     before = read_ledger(tmp_path / "ledger")
 
-    def stand_still() -> None:
-        with only_compaction(LedgerStore(location)):
-            (tmp_path / "has it").touch()
-            time.sleep(60)
-
-    process = multiprocessing.get_context("fork").Process(target=stand_still)
-    process.start()
-    while not (tmp_path / "has it").exists():
-        time.sleep(0.01)
-    with pytest.raises(StoreError, match=r"ledger: another compaction is under way"):
-        compact_all(location)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
+    with subprocess.Popen([sys.executable, "-c", STANDS_STILL, location], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"has it\n"
+        with pytest.raises(StoreError, match=r"ledger: another compaction is under way"):
+            compact_all(location)
+        process.kill()
     compact_all(location)
     assert read_ledger(tmp_path / "ledger") == before
     assert len(Ledger(location).files) == len(HOURS)
