@@ -50,7 +50,9 @@ def _rows(place: str, number: int) -> Any:
         rows = ledger.dataset().to_table(columns=columns)
     except (OSError, pyarrow.ArrowException) as error:
         message = f"{place}: {str(error).partition('.')[0]}"
+        ledger.require_uncompacted()
         raise LedgerError([message]) from error
+    ledger.require_uncompacted()
     corrects_ms = pyarrow.compute.fill_null(rows["corrects"], -1)
     of_ledger = pyarrow.array(np.full(len(rows), number))
     return rows.append_column("corrects_ms", corrects_ms).append_column("ledger", of_ledger)

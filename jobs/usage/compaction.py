@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+from pyarrow import parquet
 
 from jobs.settings.durations import HOUR_MS
 from jobs.usage.ledger import COMPACTION_PLAN as PLAN
 from jobs.usage.ledger import Ledger
-from jobs.usage.ledger_file import join_files
-from jobs.usage.ledger_paths import LedgerFile
-from jobs.usage.store import LedgerStore
+from jobs.usage.ledger_file import compacted_from, join_files, read_rows
+from jobs.usage.ledger_paths import LedgerFile, parse_path
+from jobs.usage.store import LedgerStore, StoreError, told_as_store_error
 
 _STAGED: Final = "_compacted.staged"
 
@@ -41,9 +42,9 @@ class Compacted:
 
 def finish_compaction(store: LedgerStore) -> bool:
     """Finish what an earlier run has begun; whether there was anything."""
-    if not store.has(PLAN):
+    plan = _plan(store)
+    if plan is None:
         return False
-    plan = msgspec.json.decode(store.read(PLAN), type=_Plan)
     for path in plan.remove:
         store.remove(path)
     if store.has(_STAGED):
@@ -75,13 +76,52 @@ def compact(ledger: Ledger, before_ms: int, on_progress: Callable[[int, int], No
     return done
 
 
+def write_file(store: LedgerStore, path: str, content: bytes) -> None:
+    """Put a file of the ledger in place, but for one that comes again after a restore and is compacted by now."""
+    if is_compacted(store, path):
+        return
+    store.write(path, content)
+    # A compaction that has read an earlier one of the same rows may have removed that before this came.
+    if is_compacted(store, path):
+        store.remove(path)
+
+
+def is_compacted(store: LedgerStore, path: str) -> bool:
+    """Whether a file's rows are in a compacted file, or in what a plan is about to put in its place.
+
+    Asked in this order, since a plan goes away only when all that it says is done.
+    """
+    plan = _plan(store)
+    if plan is not None and path in plan.remove:
+        return True
+    file = parse_path(path)
+    if file is None or not store.has(file.compacted.path):
+        return False
+    target = file.compacted.path
+    with told_as_store_error(f"{store.location}/{target}"), store.open_file(target) as opened:
+        return path in compacted_from(parquet.read_schema(opened))
+
+
+def _plan(store: LedgerStore) -> _Plan | None:
+    content = store.read_if_there(PLAN)
+    try:
+        return None if content is None else msgspec.json.decode(content, type=_Plan)
+    except msgspec.DecodeError as error:
+        message = f"{store.location}/{PLAN}: not the plan of a compaction: {error}"
+        raise StoreError(message) from error
+
+
 def _hour_end_ms(files: Sequence[LedgerFile]) -> int:
     return files[0].start_ms // HOUR_MS * HOUR_MS + HOUR_MS
 
 
 def _compact_hour(store: LedgerStore, files: Sequence[LedgerFile]) -> tuple[int, int]:
     contents = [store.read(file.path) for file in files]
-    content = join_files(contents, [file.path for file in files])
+    tables = []
+    for file, each in zip(files, contents, strict=True):
+        with told_as_store_error(f"{store.location}/{file.path}"):
+            tables.append(read_rows(each))
+    content = join_files(tables, [file.path for file in files])
     target = files[0].compacted
     store.write(_STAGED, content)
     plan = _Plan([file.path for file in files if file != target], target.path)

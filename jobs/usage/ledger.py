@@ -7,7 +7,7 @@ from typing import Any, Final
 import pyarrow
 from pyarrow import dataset, parquet
 
-from jobs.usage.ledger_file import compacted_from
+from jobs.usage.ledger_file import COMPACTED, compacted_from
 from jobs.usage.ledger_paths import LedgerFile, parse_path
 from jobs.usage.ledger_rows import SCHEMA, SCHEMA_VERSION, VERSION_FIELD
 from jobs.usage.periods import FILE as PERIODS_FILE
@@ -50,7 +50,7 @@ class Ledger:
             paths = [path for path in self.store.paths() if path != PERIODS_FILE]
             self.closed_periods = self._read_periods()
             if self.store.has(COMPACTION_PLAN):
-                problem = "a compaction was interrupted; `headroom usage compact` finishes it"
+                problem = "a compaction is under way, or was interrupted: then `headroom usage compact` finishes it"
                 raise LedgerError([f"{location}: {problem}"])
         except StoreError as error:
             raise LedgerError([str(error)]) from error
@@ -64,7 +64,25 @@ class Ledger:
             more = len(problems) - _MOST_PROBLEMS
             problems[_MOST_PROBLEMS:] = [f"{location}: {more:,} more problems like these"]
         if problems:
+            self.require_uncompacted()
             raise LedgerError(problems)
+
+    def require_uncompacted(self) -> None:
+        """Refuse what was read of files that were listed here, where a compaction has changed any of them since.
+
+        Rows may be missing of what was listed in its middle, and be there twice in what was read in its middle.
+        Files that a job has added do not matter.
+
+        Raises:
+            LedgerError: It has.
+        """
+        try:
+            now = {path for path in self.store.paths() if path != PERIODS_FILE}
+        except StoreError as error:
+            raise LedgerError([str(error)]) from error
+        changed = (self.files.keys() - now) | {path for path in now - self.files.keys() if path.endswith(COMPACTED)}
+        if changed:
+            raise LedgerError([f"{self.store.location}: was compacted while it was read; do it again"])
 
     def dataset(self) -> Any:
         """All rows, with the columns of their paths, as a dataset of pyarrow."""
@@ -126,15 +144,6 @@ class Ledger:
                 if other is not None:
                     problems.append(f"{path}: overlaps {other.rpartition('/')[2]}: rows would count twice")
         return problems
-
-
-def is_compacted(store: LedgerStore, path: str) -> bool:
-    """Whether a file's rows are in a compacted file already."""
-    file = parse_path(path)
-    if file is None or not store.has(file.compacted.path):
-        return False
-    with store.open_file(file.compacted.path) as opened:
-        return path in compacted_from(parquet.read_schema(opened))
 
 
 def _schema_problem(path: str, schema: Any) -> str | None:

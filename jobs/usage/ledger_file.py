@@ -11,7 +11,8 @@ from pyarrow import parquet
 from jobs.usage.ledger_rows import COMPACTED_FIELD, LOWER_BOUNDS, SCHEMA, LedgerRow, sort_order
 
 _SORTED_BY: Final = ("partition_key", "partition_key_type", "window_start_ms", "event_name", "corrects")
-_COMPACTED: Final = "-compacted.parquet"
+COMPACTED: Final = "-compacted.parquet"
+"""How the name of a compacted file ends."""
 
 
 def write_rows(rows: Iterable[LedgerRow]) -> bytes:
@@ -31,11 +32,15 @@ def compacted_from(schema: pyarrow.Schema) -> list[str]:
     return paths
 
 
-def join_files(contents: Iterable[bytes], paths: Sequence[str]) -> bytes:
+def read_rows(content: bytes) -> pyarrow.Table:
+    """The rows of a file."""
+    return parquet.read_table(BytesIO(content), partitioning=None)
+
+
+def join_files(tables: Sequence[pyarrow.Table], paths: Sequence[str]) -> bytes:
     """The rows of several files as one, sorted by key, which tells the paths of all."""
-    tables = [parquet.read_table(BytesIO(content), partitioning=None) for content in contents]
     earlier = [path for table in tables for path in compacted_from(table.schema)]
-    held = sorted({*earlier, *(path for path in paths if not path.endswith(_COMPACTED))})
+    held = sorted({*earlier, *(path for path in paths if not path.endswith(COMPACTED))})
     metadata = {**(SCHEMA.metadata or {}), COMPACTED_FIELD: msgspec.json.encode(held)}
     joined = pyarrow.concat_tables(table.replace_schema_metadata(SCHEMA.metadata) for table in tables)
     order = [(name, "ascending") for name in _SORTED_BY]

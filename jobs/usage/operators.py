@@ -14,6 +14,7 @@ from connectors.firehose import put_records
 from connectors.recordings.segments import Segment
 from jobs.recorded.tables import table_schemas
 from jobs.settings import Settings, UsageSettings, WeighImages
+from jobs.usage.compaction import write_file
 from jobs.usage.deduplicate import (
     CopiesReport,
     Events,
@@ -24,7 +25,6 @@ from jobs.usage.deduplicate import (
 )
 from jobs.usage.facts import EventBatch, UsageRow, decode_batch, encode_batch
 from jobs.usage.lane import LaneSettings, UsageLane
-from jobs.usage.ledger import is_compacted
 from jobs.usage.ledger_file import write_rows
 from jobs.usage.ledger_rows import encode_row, sort_order
 from jobs.usage.minute_sums import FileLayout, MinuteSums, added_up, decode_sums, encode_sums, ledger_rows
@@ -183,9 +183,7 @@ class WriteFiles(KeyedProcessFunction):
         if not rows:
             return
         path = ctx.get_current_key()
-        # After a restore a file comes again that may be part of a compacted one by now.
-        if not is_compacted(self._store, path):
-            self._store.write(path, write_rows(rows))
+        write_file(self._store, path, write_rows(rows))
         yield Row(OutcomeKind.FILE.value, write_file_report(path, rows))
 
 

@@ -12,7 +12,7 @@ import pyarrow
 
 from jobs.sql_text import sql_text
 from jobs.usage.consumed import ConsumedCapacity
-from jobs.usage.ledger import Ledger
+from jobs.usage.ledger import Ledger, LedgerError
 from jobs.usage.ledger_rows import SCHEMA
 from jobs.usage.meter import Meter, MeterError, MeterFailedError, Need
 from jobs.usage.output import as_stored
@@ -56,6 +56,7 @@ class MeterSession:
         closing: ClosedPeriod | None = None,
     ) -> None:
         self._given = {Need.PRICES: prices is not None, Need.CONSUMED_CAPACITY: consumed is not None}
+        self._ledger = ledger
         self._database = duckdb.connect()
         register(self._database, "prices", _prices_table(prices or ()))
         register(self._database, "consumed_capacity", _consumed_table(consumed or ()))
@@ -104,27 +105,40 @@ class MeterSession:
         return self._query(meter.name, query, {**values, **days})
 
     def total(self, month: str) -> tuple[int, int, int]:
-        """WCU, writes and bytes written that a month bills so far, over all tables."""
+        """WCU, writes and bytes written that a month bills so far, over all tables.
+
+        Raises:
+            MeterFailedError: They cannot be read.
+        """
         query = (
             "SELECT COALESCE(SUM(wcu), 0), COALESCE(SUM(writes), 0), COALESCE(SUM(bytes_written), 0) "
             "FROM usage WHERE billed_month = $month"
         )
-        [totals] = self._database.execute(query, {"month": month}).fetchall()
-        wcu, writes, bytes_written = map(int, totals)
+        [totals] = self._query("total", query, {"month": month}).to_pylist()
+        wcu, writes, bytes_written = map(int, totals.values())
         return wcu, writes, bytes_written
 
     def _query(self, name: str, query: str, values: Mapping[str, Value]) -> pyarrow.Table:
         try:
             _require_one_query(name, self._database.extract_statements(query))
-            result = self._database.sql(query, params=dict(values))
-            _require_different_names(name, result.columns)
-            return result.to_arrow_table()
+            found = self._database.sql(query, params=dict(values))
+            _require_different_names(name, found.columns)
+            result = found.to_arrow_table()
         except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as error:
             message = f"meter {name}: {error}"
             raise MeterError(message) from error
         except duckdb.Error as error:
+            self._require_uncompacted()
             message = f"meter {name}: {error}"
             raise MeterFailedError(message) from error
+        self._require_uncompacted()
+        return result
+
+    def _require_uncompacted(self) -> None:
+        try:
+            self._ledger.require_uncompacted()
+        except LedgerError as error:
+            raise MeterFailedError(str(error)) from error
 
 
 def _require_one_query(name: str, statements: Sequence[Any]) -> None:

@@ -5,7 +5,7 @@ once all of it is there.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import environ
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -31,6 +31,10 @@ class LedgerStore:
         region: Of the bucket; None leaves it to the environment, `AWS_REGION`.
         endpoint_url: Of S3; None leaves it to the environment, `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`.
 
+    Attributes:
+        region: As it was given, or as the environment says.
+        endpoint_url: As well.
+
     Raises:
         StoreError: The location is not one.
     """
@@ -38,8 +42,10 @@ class LedgerStore:
     def __init__(self, location: str, region: str | None = None, endpoint_url: str | None = None) -> None:
         root = location.removeprefix(_S3).rstrip("/")
         self.location = _S3 + root if location.startswith(_S3) else root or "/"
-        with _told_as_store_error(location):
-            self._files, self._root = _opened(self.location, region, endpoint_url)
+        self.region = region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+        self.endpoint_url = endpoint_url or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
+        with told_as_store_error(location):
+            self._files, self._root = _opened(self.location, self.region, self.endpoint_url)
 
     @property
     def is_local(self) -> bool:
@@ -52,12 +58,12 @@ class LedgerStore:
 
     def exists(self) -> bool:
         """Whether there is such a directory, or anything below the prefix."""
-        with _told_as_store_error(self.location):
+        with told_as_store_error(self.location):
             return self._files.get_file_info(self._root).type is not fs.FileType.NotFound
 
     def has(self, path: str) -> bool:
         """Whether there is such a file."""
-        with _told_as_store_error(f"{self.location}/{path}"):
+        with told_as_store_error(f"{self.location}/{path}"):
             return self._files.get_file_info(self._at(path)).type is fs.FileType.File
 
     def paths(self, *, hidden: bool = False) -> list[str]:
@@ -65,7 +71,7 @@ class LedgerStore:
         # Asked first, because pyarrow fails to list a directory that comes to be meanwhile.
         if not self.exists():
             return []
-        with _told_as_store_error(self.location):
+        with told_as_store_error(self.location):
             infos = self._files.get_file_info(fs.FileSelector(self._root, recursive=True, allow_not_found=True))
         # What pyarrow lists has the root as it wrote it.
         root = str(PurePosixPath(self._root))
@@ -78,9 +84,19 @@ class LedgerStore:
         Raises:
             StoreError: There is none.
         """
-        with _told_as_store_error(f"{self.location}/{path}"), self._files.open_input_stream(self._at(path)) as file:
+        with told_as_store_error(f"{self.location}/{path}"), self._files.open_input_stream(self._at(path)) as file:
             content: bytes = file.read()
             return content
+
+    def read_if_there(self, path: str) -> bytes | None:
+        """The bytes of a file that may go away at any moment, None where there is none."""
+        # Of one that goes away between two requests pyarrow tells that S3 failed.
+        for _ in range(_MOST_ATTEMPTS):
+            if not self.has(path):
+                return None
+            with suppress(StoreError):
+                return self.read(path)
+        return self.read(path)
 
     def write(self, path: str, content: bytes) -> None:
         """Put a file in place, whole, in place of an earlier one.
@@ -89,7 +105,7 @@ class LedgerStore:
             StoreError: It cannot be written.
         """
         target = PurePosixPath(self._at(path))
-        with _told_as_store_error(f"{self.location}/{path}"):
+        with told_as_store_error(f"{self.location}/{path}"):
             if not self.is_local:
                 self._write(str(target), content)
                 return
@@ -105,9 +121,8 @@ class LedgerStore:
 
     def remove(self, path: str) -> None:
         """Remove a file; nothing where there is none."""
-        if self.has(path):
-            with _told_as_store_error(f"{self.location}/{path}"):
-                self._files.delete_file(self._at(path))
+        with told_as_store_error(f"{self.location}/{path}"), suppress(FileNotFoundError):
+            self._files.delete_file(self._at(path))
 
     def open_file(self, path: str) -> Any:
         """A file to read from at any place.
@@ -115,7 +130,7 @@ class LedgerStore:
         Raises:
             StoreError: There is none.
         """
-        with _told_as_store_error(f"{self.location}/{path}"):
+        with told_as_store_error(f"{self.location}/{path}"):
             return self._files.open_input_file(self._at(path))
 
     def _at(self, path: str) -> str:
@@ -138,8 +153,6 @@ def _opened(location: str, region: str | None, endpoint_url: str | None) -> tupl
     if not root or root.startswith("/"):
         message = "names no bucket"
         raise OSError(message)
-    endpoint_url = endpoint_url or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
-    region = region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     # A job that writes can wait a while sooner than begin again from its checkpoint.
     retries = fs.AwsStandardS3RetryStrategy(max_attempts=_MOST_ATTEMPTS)
     return fs.S3FileSystem(endpoint_override=endpoint_url, region=region, retry_strategy=retries), root
@@ -150,7 +163,8 @@ def _is_hidden(path: str) -> bool:
 
 
 @contextmanager
-def _told_as_store_error(place: str) -> Iterator[None]:
+def told_as_store_error(place: str) -> Iterator[None]:
+    """Whatever goes wrong with files, as a `StoreError` that names the place."""
     try:
         yield
     except (OSError, pyarrow.ArrowException) as error:

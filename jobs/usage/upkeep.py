@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from jobs.options import EXIT_FAILED, config_option, refuse
-from jobs.usage.arguments import ledger_option, open_ledger, open_prices, place_of, prices_option
+from jobs.usage.arguments import ledger_option, open_ledger, open_prices, place_of, prices_option, told
 
 _HOUR_MS: Final = 3_600_000
 
@@ -62,20 +62,22 @@ def compact(ledger: str | None, keep: int, config_file: Path | None) -> None:
     """  # noqa: D301 - click looks for the character that the escape stands for
     from jobs.usage.compaction import compact as run_compaction
     from jobs.usage.compaction import finish_compaction
+    from jobs.usage.compaction_lock import only_compaction
     from jobs.usage.store import LedgerStore, StoreError
 
+    now_ms = int(datetime.now(UTC).timestamp() * 1000)
+    console = Console(stderr=True, highlight=False)
     try:
-        if finish_compaction(LedgerStore(*place_of(ledger, config_file))):
-            click.echo("finished a compaction that was interrupted")
-        opened = open_ledger(ledger, config_file)
-        now_ms = int(datetime.now(UTC).timestamp() * 1000)
-        console = Console(stderr=True, highlight=False)
-        with console.status("compacting") as status:
-            done = run_compaction(
-                opened,
-                now_ms - keep * _HOUR_MS,
-                lambda hour, hours: status.update(f"compacting hour {hour} of {hours}"),
-            )
+        store = LedgerStore(*place_of(ledger, config_file))
+        with only_compaction(store) as keep_lock, console.status("compacting") as status:
+
+            def progress(hour: int, hours: int) -> None:
+                keep_lock()
+                status.update(f"compacting hour {hour} of {hours}")
+
+            if finish_compaction(store):
+                click.echo("finished a compaction that was interrupted")
+            done = run_compaction(open_ledger(ledger, config_file), now_ms - keep * _HOUR_MS, progress)
     except StoreError as error:
         refuse([str(error)], EXIT_FAILED)
     sizes = f"{done.bytes_before:,} bytes in {done.files_before:,} files to {done.bytes_after:,} in {done.hours:,}"
@@ -110,7 +112,7 @@ def close(month: str, ledger: str | None, config_file: Path | None) -> None:
     if problem := why_not_over(month, now_ms, newest_ms):
         refuse([f"{month}: {problem}"])
     closed = ClosedPeriod(month, closed_at_ms(month, now_ms, newest_ms), 0, 0, 0)
-    totals = MeterSession(opened, closing=closed).total(month)
+    totals = told(lambda: MeterSession(opened, closing=closed).total(month))
     try:
         opened.close_period(closed._replace(wcu=totals[0], writes=totals[1], bytes_written=totals[2]))
     except StoreError as error:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from jobs.settings import UsageSettings
 from jobs.usage.closing import keep_closed_periods
-from jobs.usage.compaction import compact, finish_compaction
-from jobs.usage.ledger import Ledger, LedgerError, is_compacted
+from jobs.usage.compaction import compact, finish_compaction, is_compacted
+from jobs.usage.ledger import Ledger, LedgerError
 from jobs.usage.ledger_file import write_rows
 from jobs.usage.ledger_paths import LedgerFile, bucket_of, file_of, parse_path, path_part
 from jobs.usage.ledger_rows import SCHEMA
@@ -29,7 +29,7 @@ from jobs.usage.periods import (
 )
 from jobs.usage.query import MeterSession
 from jobs.usage.shipped import shipped_meters
-from jobs.usage.store import LedgerStore
+from jobs.usage.store import LedgerStore, StoreError
 from tests.usage.ledgers import at, make_ledger, row
 from tests.usage_oracle import attributed, read_ledger
 
@@ -323,6 +323,20 @@ def test_a_compaction_that_dies_anywhere_never_doubles_a_row_and_the_next_finish
     compact(Ledger(str(tmp_path / "ledger")), LATE, quietly)
     assert read_ledger(tmp_path / "ledger") == before
     assert len(Ledger(str(tmp_path / "ledger")).files) == 1
+
+
+def test_a_compaction_names_the_file_that_it_cannot_read_and_leaves_all_as_it_is(tmp_path: Path) -> None:
+    ledger = make_ledger(tmp_path, [("t", row()), ("t", row("2026-11-20 10:20"))])
+    path = max(ledger.files)
+    content = bytearray((tmp_path / path).read_bytes())
+    content[20:60] = bytes([255]) * 40  # its footer is whole
+    (tmp_path / path).write_bytes(content)
+    with pytest.raises(StoreError, match=re.escape(path)):
+        compact(Ledger(str(tmp_path)), LATE, quietly)
+    assert LedgerStore(str(tmp_path)).paths(hidden=True) == sorted(ledger.files)
+    (tmp_path / "_compaction.json").write_text("{torn")
+    with pytest.raises(StoreError, match=r"_compaction\.json"):
+        finish_compaction(LedgerStore(str(tmp_path)))
 
 
 def test_a_ledger_is_not_read_while_a_compaction_is_unfinished(tmp_path: Path) -> None:

@@ -151,6 +151,25 @@ def test_invoice_lines_split_usage_into_tiers_and_add_up_exactly(session: MeterS
         )
 
 
+def test_what_a_closed_month_billed_too_much_is_a_line_of_the_next_though_nothing_was_used_in_it(
+    tmp_path: Path,
+) -> None:
+    november = at("2026-11-20 10:04")
+    corrections = [
+        ("t", row("2026-12-03 00:00", key="gone", wcu=-100, corrects=november)),
+        ("t", row("2026-12-03 00:00", key="less", wcu=-100, corrects=november)),
+        ("t", row("2026-12-05 00:00", key="less", wcu=30)),
+        ("t", row("2026-12-03 00:00", key="even", wcu=-100, corrects=november)),
+        ("t", row("2026-12-05 00:00", key="even", wcu=100)),
+    ]
+    ledger = make_ledger(tmp_path, corrections)
+    ledger.close_period(ClosedPeriod("2026-11", at("2026-12-02 00:00"), 0, 0, 0))
+    prices = read_prices("unit,above,up_to,price,per,currency\nwcu,0,10,2,1,USD\nwcu,10,,1,1,USD\n", "prices.csv")
+    lines = run(MeterSession(ledger, prices), "invoice_lines", month="2026-12")
+    told = [(line["partition_key"], line["tier"], int(line["units"]), line["amount"]) for line in lines]
+    assert told == [("gone", 1, -100, -200), ("less", 1, -70, -140)]
+
+
 def test_reconciliation_shows_the_gap_its_likely_cause_and_an_alarm(session: MeterSession) -> None:
     lines = {(each["table"], each["used_date"]): each for each in run(session, "reconciliation", **DAYS)}
     day = lines["sessions", "2026-11-30"]

@@ -42,7 +42,7 @@ def headroom(*arguments: str) -> Result:
 
 def test_list_explains_each_meter_and_its_parameters() -> None:
     told = headroom("list").output
-    assert "invoice_lines (version 1)\n  A line for each partition key" in told
+    assert "invoice_lines (version 2)\n  A line for each partition key" in told
     assert "  headroom usage run invoice_lines --param month=... --prices FILE\n" in told
     assert "  explained by table, partition_key, partition_key_type, billed_month\n" in told
     assert "--param price_per_million=<decimal>  Price of a million write capacity units. (default 0.625)" in told

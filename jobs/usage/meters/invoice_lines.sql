@@ -1,6 +1,7 @@
 -- meter: invoice_lines
--- version: 1
--- description: A line for each partition key, unit and tier of the price table that its usage of a month reaches.
+-- version: 2
+-- description: A line for each partition key, unit and tier of the price table that its usage of a month reaches. Where
+--   corrections of closed months take away more than was used, that is a line of the first tier.
 -- needs: prices
 -- param month: month, required. The month that is billed, such as 2026-11.
 -- param table: text = ''. Only this table; without it all of them.
@@ -50,5 +51,5 @@ FROM (
     ) AS sums
     CROSS JOIN (SELECT DISTINCT unit FROM prices) AS units
 ) AS used
-JOIN prices ON prices.unit = used.unit AND used.units > prices.above
+JOIN prices ON prices.unit = used.unit AND (used.units > prices.above OR (used.units < 0 AND prices.tier = 1))
 ORDER BY used."table", used.partition_key, used.partition_key_type, prices.unit, prices.tier
