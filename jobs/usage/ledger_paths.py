@@ -15,6 +15,7 @@ from jobs.settings.durations import HOUR_MS, MINUTE_MS, format_duration, parse_d
 
 _LONGEST_PART: Final = 249
 _KEPT_OF_LONG_PART: Final = 200
+_WITH_HASH: Final = re.compile(rf"[\w.-]{{{_KEPT_OF_LONG_PART}}}~[0-9a-f]{{32}}", re.ASCII)
 _NO_VALUE: Final = "__HIVE_DEFAULT_PARTITION__"
 """What stands in paths for no value at all, as readers have it."""
 
@@ -119,8 +120,10 @@ def path_part(table: str) -> str:
 
     DynamoDB allows letters, digits, `_`, `-` and `.`, which all are safe but in one name that stands for none; all else
     is percent-encoded. No file system takes a part of more than 255 bytes, `table=` included, so the end of a very long
-    name is replaced by a hash of it.
+    name is replaced by a hash of it; a reader takes what is then there for the name, and it makes the same part.
     """
+    if _WITH_HASH.fullmatch(table):
+        return table
     part = quote(table, safe="").replace("~", "%7E")
     if part == _NO_VALUE:
         part = part.replace("_", "%5F", 1)

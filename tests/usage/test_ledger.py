@@ -75,6 +75,13 @@ def test_different_tables_have_different_paths_though_their_names_are_very_long(
     assert len(path_part("ü" * 255)) < 250
 
 
+@pytest.mark.parametrize("length", [249, 250, 255])
+def test_what_a_reader_takes_for_the_name_of_a_table_makes_the_same_path_again(length: int) -> None:
+    """A replay writes rows of a closed month again as it reads them."""
+    part = path_part("x" * length)
+    assert path_part(part) == part
+
+
 NAMES = ["__HIVE_DEFAULT_PARTITION__", "NULL", "null", "007", "2026-11-20", "..", "a b/c'%=é~", "x" * 249]
 
 
