@@ -20,6 +20,7 @@ from pyflink.find_flink_home import _find_flink_home
 from pyflink.java_gateway import get_gateway
 from pyflink.pyflink_gateway_server import read_from_config
 from pyflink.table import StreamTableEnvironment, Table
+from pyflink.util.exceptions import JavaException
 
 from jobs.execution import ExecutionMode, JobFailedError
 
@@ -77,6 +78,9 @@ def local_environment(
         recovery: For jobs that never end; without it a failure ends the job.
         cluster: Host and port of a Flink cluster on this machine, to run there instead.
         slots: How many subtasks the most parallel operator has, where that is more than the parallelism.
+
+    Raises:
+        JobFailedError: Flink does not start, as where it finds no room for its temporary files.
     """
     with _variables(jvm_variables(execution_mode, _scratch().name)):
         configuration = Configuration()
@@ -88,13 +92,17 @@ def local_environment(
             options |= {"execution.target": "remote", "rest.address": host, "rest.port": port}
         for name, value in options.items():
             configuration.set_string(name, value)
-        if cluster is None:
-            streams = StreamExecutionEnvironment.get_execution_environment(configuration)
-        else:
-            # The usual way to an environment would start a cluster here, whatever the options say.
-            j_environment = get_gateway().jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
-            streams = StreamExecutionEnvironment(j_environment(configuration._j_configuration))
-        return Environment(streams, StreamTableEnvironment.create(streams))
+        try:
+            if cluster is None:
+                streams = StreamExecutionEnvironment.get_execution_environment(configuration)
+            else:
+                # The usual way to an environment would start a cluster here, whatever the options say.
+                j_environment = get_gateway().jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
+                streams = StreamExecutionEnvironment(j_environment(configuration._j_configuration))
+            return Environment(streams, StreamTableEnvironment.create(streams))
+        except JavaException as error:
+            message = f"Flink does not start: {_innermost_told(error.stack_trace)}"
+            raise JobFailedError(message) from error
 
 
 def managed_environment(execution_mode: ExecutionMode) -> Environment:
@@ -122,7 +130,8 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 
 def remove_scratch() -> None:
     """Remove what Flink wrote; for a process that ends in a way that would leave it."""
-    _scratch().cleanup()
+    if _scratch.cache_info().currsize:  # else Flink was not begun
+        _scratch().cleanup()
 
 
 @contextmanager
@@ -277,6 +286,12 @@ def newest_checkpoint(directory: Path) -> Path | None:
     completed = [*directory.glob("*/chk-*/_metadata"), *directory.glob("savepoint-*/_metadata")]
     newest = max(completed, key=lambda metadata: metadata.stat().st_mtime_ns, default=None)
     return newest.parent if newest else None
+
+
+def _innermost_told(stack_trace: str) -> str:
+    """What the exception says, without its class, that the others of a stack trace come from."""
+    *_, cause = [each for each in stack_trace.splitlines() if not each.startswith("\t")]
+    return cause.removeprefix("Caused by: ").partition(": ")[2] or cause
 
 
 def _innermost_cause(java_exception: Any) -> str:
