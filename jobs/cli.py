@@ -7,6 +7,7 @@ import sys
 import tempfile
 import traceback
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import click
@@ -83,7 +84,7 @@ for command in (
 def main() -> None:
     """Run the command line, and end the process without PyFlink's threads having a word."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is half written is taken away
-    logging.getLogger().addFilter(_is_no_interruption)
+    logging.getLogger().addFilter(_is_not_raised_too)
     try:
         exit_code = cli.main(standalone_mode=False) or 0
     except click.exceptions.Exit as error:
@@ -112,9 +113,9 @@ def main() -> None:
     os._exit(exit_code)
 
 
-def _is_no_interruption(record: logging.LogRecord) -> bool:
-    """Whether a record is anything but the traceback with which py4j tells, and passes on, an interruption."""
-    return record.exc_info is None or record.exc_info[0] is not KeyboardInterrupt
+def _is_not_raised_too(record: logging.LogRecord) -> bool:
+    """Whether a record is anything but a traceback of py4j, which raises what it logs."""
+    return "py4j" not in Path(record.pathname).parts
 
 
 def _keep_traceback() -> str:

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from py4j.protocol import Py4JJavaError
+from py4j.protocol import Py4JError, Py4JJavaError
 from pyflink.common import Configuration
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.find_flink_home import _find_flink_home
@@ -235,18 +235,21 @@ def collect_lines(environment: Environment, lines: Table, job_name: str) -> Iter
 
 
 class RunningJob:
-    """A job that runs until it is cancelled or fails."""
+    """A job that runs until it is cancelled or fails.
+
+    Raises:
+        JobFailedError: It cannot be begun; as all that is asked of it where the JVM it runs in has ended.
+    """
 
     def __init__(self, environment: Environment, name: str) -> None:
-        try:
+        with _told_as_failure():
             self._client = environment.streams.execute_async(name)._j_job_client
-        except Py4JJavaError as error:
-            raise JobFailedError(_innermost_cause(error.java_exception)) from error
-        self._result = self._client.getJobExecutionResult()
+            self._result = self._client.getJobExecutionResult()
 
     def has_ended(self) -> bool:
         """Whether it was cancelled, or failed too often."""
-        return bool(self._result.isDone())
+        with _told_as_failure():
+            return bool(self._result.isDone())
 
     def status(self) -> str:
         """Flink's word for its state while it has not ended: RUNNING, RESTARTING ...
@@ -255,30 +258,42 @@ class RunningJob:
             JobFailedError: It has ended, and with it the cluster that would know.
         """
         try:
-            return str(self._client.getJobStatus().get().name())
-        except Py4JJavaError as error:
+            with _told_as_failure():
+                return str(self._client.getJobStatus().get().name())
+        except JobFailedError as error:
             raise self.failure() from error
 
     def failure(self) -> JobFailedError:
         """Why it failed."""
         try:
-            self._result.get()
-        except Py4JJavaError as error:
-            return JobFailedError(_innermost_cause(error.java_exception))
+            with _told_as_failure():
+                self._result.get()
+        except JobFailedError as error:
+            return error
         return JobFailedError("the job ended, though its stream never does")
 
     def savepoint(self, directory: Path) -> Path:
         """Stop it with a savepoint, and tell where that is."""
         kind = get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
-        stopped = self._client.stopWithSavepoint(False, directory.resolve().as_uri(), kind)
-        try:
+        with _told_as_failure():
+            stopped = self._client.stopWithSavepoint(False, directory.resolve().as_uri(), kind)
             return Path(urlsplit(str(stopped.get())).path)
-        except Py4JJavaError as error:
-            raise JobFailedError(_innermost_cause(error.java_exception)) from error
 
     def cancel(self) -> None:
         """End it; its newest checkpoints stay."""
-        self._client.cancel().get()
+        with _told_as_failure():
+            self._client.cancel().get()
+
+
+@contextmanager
+def _told_as_failure() -> Iterator[None]:
+    try:
+        yield
+    except Py4JJavaError as error:
+        raise JobFailedError(_innermost_cause(error.java_exception)) from error
+    except Py4JError as error:
+        message = "Flink's JVM has ended: it was stopped from outside, or had no memory left"
+        raise JobFailedError(message) from error
 
 
 def newest_checkpoint(directory: Path) -> Path | None:

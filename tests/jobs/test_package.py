@@ -316,3 +316,9 @@ def test_a_job_runs_from_its_package_alone_to_what_a_replay_finds(built: dict[st
     assert result.exit_code == 0, result.output
     # What the README says of the recording: four leases and nothing else.
     assert "4 suspended" in result.output
+
+
+def test_a_package_that_is_not_there_is_a_mistake_in_the_command(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.zip", tmp_path):
+        result = run("check", path)
+        assert (result.exit_code, str(path) in result.output) == (2, True)
