@@ -97,7 +97,9 @@ class CapacityStack(cdk.Stack):
         )
         alarm(self, "ChangesLag", lag, above=60_000, periods=3, what="Changes are read late.", action=action)
         errors = self.actuator.metric_errors(period=cdk.Duration.minutes(1))
-        alarm(self, "SuspendFailing", errors, above=0, periods=3, what="The actuator fails.", action=action)
+        # Three tries of the same message, for there may be no other: each comes a visibility timeout after the last.
+        what = "The actuator fails."
+        alarm(self, "SuspendFailing", errors, above=0, periods=15, of_these=3, what=what, action=action)
         refused = self.job.growth("rules_refused")
         alarm(self, "RulesRefused", refused, above=0, what="Rules with mistakes were sent.", action=action)
         alarm_on_malformed(self, self.job, action)

@@ -175,6 +175,8 @@ class _Reading:
             self._refuse(name, values, "an array of texts")
             return default
         allowed = ", ".join(sorted(form)) if isinstance(form, set) else f"text like {form.pattern}"
+        repeated = {value for value in values if isinstance(value, str) and values.count(value) > 1}
+        self._problems += [f"{name}: {value!r} is there more than once" for value in sorted(repeated)]
         for value in values:
             fits = value in form if isinstance(form, set) else isinstance(value, str) and form.fullmatch(value)
             if not fits:

@@ -13,7 +13,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3_assets as assets
 from constructs import Construct
 
-from infra.deployment import Capability, Deployment, package
+from infra.deployment import Capability, Deployment, DeploymentError, package
 from infra.parts import alarm, alarm_on_silence, allow, depend_on_policy, retention, role, use_key
 from jobs.settings.load import load_settings
 from jobs.settings.properties import to_groups
@@ -83,7 +83,9 @@ class FlinkApplication(Construct):
             application_mode="STREAMING",
             runtime_environment=RUNTIME,
             service_execution_role=self.role.role_arn,
-            application_configuration=_configuration(code, _groups(deployment, ends), deployment.kpus[capability]),
+            application_configuration=_configuration(
+                code, _groups(deployment, capability, ends), deployment.kpus[capability]
+            ),
         )
         depend_on_policy(self.application, self.role)
         analytics.CfnApplicationCloudWatchLoggingOption(
@@ -152,9 +154,21 @@ def alarm_on_malformed(scope: Construct, job: FlinkApplication, action: cloudwat
     alarm(scope, "ChangesMalformed", malformed, above=0, periods=3, what=what, action=action)
 
 
-def _groups(deployment: Deployment, ends: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-    """Property groups as the console shows them: what runs, and the settings."""
-    settings = to_groups(load_settings(deployment.settings))
+def _groups(
+    deployment: Deployment, capability: Capability, ends: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, str]]:
+    """Property groups as the console shows them: what runs, and the settings.
+
+    Raises:
+        DeploymentError: The job would not start with these settings.
+    """
+    read = load_settings(deployment.settings)
+    subtasks, kpus = read.kinesis.subtasks, deployment.kpus[capability]
+    if subtasks > kpus:
+        raise DeploymentError(
+            [f"{deployment.settings}: kinesis.subtasks: {subtasks} is above kpus.{capability}, {kpus}"]
+        )
+    settings = to_groups(read)
     for group, entries in ends.items():
         settings[group] = settings.get(group, {}) | dict(entries)
     return {"kinesis.analytics.flink.run.options": {"python": "main.py", "pyFiles": "dep/"}, **settings}

@@ -24,7 +24,7 @@ _KEPT_IN_DEAD_LETTERS: Final = cdk.Duration.days(14)
 def retention(days: int) -> logs.RetentionDays:
     """The shortest retention that CloudWatch knows and that is at least this long."""
     known = sorted((each for each in logs.RetentionDays if each.name != "INFINITE"), key=lambda each: _days(each.name))
-    return next(each for each in known if _days(each.name) >= days)
+    return next((each for each in known if _days(each.name) >= days), known[-1])
 
 
 _UNIT_DAYS: Final = {"DAY": 1, "DAYS": 1, "WEEK": 7, "WEEKS": 7, "MONTH": 30, "MONTHS": 30, "YEAR": 365, "YEARS": 365}
@@ -205,15 +205,20 @@ def alarm(
     what: str,
     action: cloudwatch.IAlarmAction,
     periods: int = 1,
+    of_these: int | None = None,
     missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
 ) -> cloudwatch.Alarm:
-    """An alarm at more than a threshold; `what` names the section of docs/operations.md that says what to do."""
+    """An alarm at more than a threshold in all of the last periods, or in `of_these`.
+
+    `what` names the section of docs/operations.md that says what to do.
+    """
     made = cloudwatch.Alarm(
         scope,
         name,
         metric=metric,
         threshold=above,
         evaluation_periods=periods,
+        datapoints_to_alarm=of_these,
         comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
         treat_missing_data=missing,
         alarm_description=_description(what, name),

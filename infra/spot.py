@@ -285,6 +285,7 @@ class SpotStack(cdk.Stack):
                 *tells,
             ],
             takes=self.actions,
+            in_a_hurry=True,
         )
         reap = self._actuator(
             "reap_orphans",
@@ -314,6 +315,7 @@ class SpotStack(cdk.Stack):
         statements: Sequence[iam.PolicyStatement],
         *,
         takes: QueuePair | None = None,
+        in_a_hurry: bool = False,
         timeout_s: int = _FUNCTION_TIMEOUT_S,
     ) -> lambda_.Function:
         title = "".join(part.capitalize() for part in name.split("_"))
@@ -333,6 +335,7 @@ class SpotStack(cdk.Stack):
                 "HEADROOM_PRICE_CACHE": _PRICE_CACHE,
                 "HEADROOM_COMPUTE_PLAN_PERCENT": str(self._deployment.compute_plan_percent),
                 **({"HEADROOM_DEAD_LETTER_QUEUE": takes.dead_letters.queue_url} if takes else {}),
+                **({"HEADROOM_RETRY_QUEUE": takes.queue.queue_url} if takes and in_a_hurry else {}),
             },
             statements=[*statements, *keep_tags()],
             key=self._key,
@@ -348,6 +351,16 @@ class SpotStack(cdk.Stack):
                 batch_size=10,
                 report_batch_item_failures=True,
             )
+            # What goes back to its queue is no error of the function.
+            failed = cloudwatch.Metric(
+                namespace="Headroom",
+                metric_name="CallsFailed",
+                dimensions_map={"service": name.replace("_", "-")},
+                statistic="Sum",
+                period=cdk.Duration.minutes(5),
+            )
+            what = "Calls of an actuator to AWS fail."
+            alarm(self, f"{title}CallsFailing", failed, above=0, periods=3, what=what, action=self._action)
         errors = made.metric_errors(period=cdk.Duration.minutes(5))
         alarm(self, f"{title}Failing", errors, above=0, periods=3, what="An actuator fails.", action=self._action)
         return made

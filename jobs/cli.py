@@ -1,9 +1,13 @@
 """The `headroom` command."""
 
+import logging
 import os
+import signal
 import sys
 import tempfile
 import traceback
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import click
@@ -79,6 +83,8 @@ for command in (
 
 def main() -> None:
     """Run the command line, and end the process without PyFlink's threads having a word."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is half written is taken away
+    logging.getLogger().addFilter(_is_not_raised_too)
     try:
         exit_code = cli.main(standalone_mode=False) or 0
     except click.exceptions.Exit as error:
@@ -96,7 +102,8 @@ def main() -> None:
         exit_code = error.code if isinstance(error.code, int) else EXIT_FAILED
     except Exception as error:
         # A user is told what failed; the rest is for whoever is told of it.
-        click.echo(f"headroom: {error or type(error).__name__} (details in {_keep_traceback()})", err=True)
+        what = str(error).strip().partition("\n")[0] or type(error).__name__
+        click.echo(f"headroom: {what} (details {_keep_traceback()})", err=True)
         exit_code = EXIT_FAILED
     sys.stdout.flush()
     sys.stderr.flush()
@@ -106,10 +113,19 @@ def main() -> None:
     os._exit(exit_code)
 
 
+def _is_not_raised_too(record: logging.LogRecord) -> bool:
+    """Whether a record is anything but a traceback of py4j, which raises what it logs."""
+    return "py4j" not in Path(record.pathname).parts
+
+
 def _keep_traceback() -> str:
-    with tempfile.NamedTemporaryFile("w", prefix="headroom-", suffix=".log", delete=False) as file:
+    with (
+        suppress(OSError),
+        tempfile.NamedTemporaryFile("w", prefix="headroom-", suffix=".log", delete=False) as file,
+    ):
         traceback.print_exc(file=file)
-    return file.name
+        return f"in {file.name}"
+    return "nowhere: no temporary file can be written"
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ SPOT_ACTUATORS: Final = {
     "CallsRestoreMaxSize": "groups whose largest size was put back",
     "CallsRemoveTwin": "twins taken out of their group",
     "CallsEndTwin": "twins ended",
-    "CallsFailed": "calls that EC2 or Auto Scaling refused",
+    "CallsFailed": "calls to AWS that failed or were refused",
     "LaunchesRefused": "launches that were refused, mostly for want of capacity",
     "SwapsDone": "swaps after which the twin serves",
     "SwapsUndone": "swaps that were undone, the original serving",

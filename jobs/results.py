@@ -47,14 +47,21 @@ class Results:
             self._require_usable()
             self._directory.parent.mkdir(parents=True, exist_ok=True)
             self._staging = Path(tempfile.mkdtemp(prefix=f".{self._directory.name}-", dir=self._directory.parent))
-            self._written = self._staging / "result"
-            for each in directories:
-                (self._written / each).mkdir(parents=True)
-            self._lines = sqlite3.connect(self._staging / "lines.sqlite", isolation_level=None)
-            # What a crash loses here is worth nothing, so no time is spent to keep it.
-            self._lines.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
-            self._lines.execute("CREATE TABLE lines (file, first, second, third, fourth, line)")
-            self._lines.execute("BEGIN")
+            try:
+                self._open()
+            except BaseException:
+                shutil.rmtree(self._staging, ignore_errors=True)
+                raise
+
+    def _open(self) -> None:
+        self._written = self._staging / "result"
+        for each in self._directories:
+            (self._written / each).mkdir(parents=True)
+        self._lines = sqlite3.connect(self._staging / "lines.sqlite", isolation_level=None)
+        # What a crash loses here is worth nothing, so no time is spent to keep it.
+        self._lines.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
+        self._lines.execute("CREATE TABLE lines (file, first, second, third, fourth, line)")
+        self._lines.execute("BEGIN")
 
     def __enter__(self) -> Self:
         """The results, empty."""

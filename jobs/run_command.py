@@ -209,7 +209,10 @@ def _run(
         except KinesisError as error:
             refuse([str(error)])
         except (JobFailedError, OSError) as error:
-            refuse([str(error)], EXIT_FAILED)
+            if not interrupted.is_set():
+                refuse([str(error)], EXIT_FAILED)
+            # Whoever stops a service stops all of its processes at once: then there is nobody left to take a savepoint.
+            click.echo(f"headroom: no savepoint, the newest checkpoint holds: {error}", err=True)
     if interrupted.is_set():
         raise KeyboardInterrupt
 

@@ -13,13 +13,14 @@ from time import monotonic
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from py4j.protocol import Py4JJavaError
+from py4j.protocol import Py4JError, Py4JJavaError
 from pyflink.common import Configuration
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.find_flink_home import _find_flink_home
 from pyflink.java_gateway import get_gateway
 from pyflink.pyflink_gateway_server import read_from_config
 from pyflink.table import StreamTableEnvironment, Table
+from pyflink.util.exceptions import JavaException
 
 from jobs.execution import ExecutionMode, JobFailedError
 
@@ -77,6 +78,9 @@ def local_environment(
         recovery: For jobs that never end; without it a failure ends the job.
         cluster: Host and port of a Flink cluster on this machine, to run there instead.
         slots: How many subtasks the most parallel operator has, where that is more than the parallelism.
+
+    Raises:
+        JobFailedError: Flink does not start, as where it finds no room for its temporary files.
     """
     with _variables(jvm_variables(execution_mode, _scratch().name)):
         configuration = Configuration()
@@ -88,13 +92,17 @@ def local_environment(
             options |= {"execution.target": "remote", "rest.address": host, "rest.port": port}
         for name, value in options.items():
             configuration.set_string(name, value)
-        if cluster is None:
-            streams = StreamExecutionEnvironment.get_execution_environment(configuration)
-        else:
-            # The usual way to an environment would start a cluster here, whatever the options say.
-            j_environment = get_gateway().jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
-            streams = StreamExecutionEnvironment(j_environment(configuration._j_configuration))
-        return Environment(streams, StreamTableEnvironment.create(streams))
+        try:
+            if cluster is None:
+                streams = StreamExecutionEnvironment.get_execution_environment(configuration)
+            else:
+                # The usual way to an environment would start a cluster here, whatever the options say.
+                j_environment = get_gateway().jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
+                streams = StreamExecutionEnvironment(j_environment(configuration._j_configuration))
+            return Environment(streams, StreamTableEnvironment.create(streams))
+        except JavaException as error:
+            message = f"Flink does not start: {_innermost_told(error.stack_trace)}"
+            raise JobFailedError(message) from error
 
 
 def managed_environment(execution_mode: ExecutionMode) -> Environment:
@@ -122,7 +130,8 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 
 def remove_scratch() -> None:
     """Remove what Flink wrote; for a process that ends in a way that would leave it."""
-    _scratch().cleanup()
+    if _scratch.cache_info().currsize:  # else Flink was not begun
+        _scratch().cleanup()
 
 
 @contextmanager
@@ -226,18 +235,21 @@ def collect_lines(environment: Environment, lines: Table, job_name: str) -> Iter
 
 
 class RunningJob:
-    """A job that runs until it is cancelled or fails."""
+    """A job that runs until it is cancelled or fails.
+
+    Raises:
+        JobFailedError: It cannot be begun; as all that is asked of it where the JVM it runs in has ended.
+    """
 
     def __init__(self, environment: Environment, name: str) -> None:
-        try:
+        with _told_as_failure():
             self._client = environment.streams.execute_async(name)._j_job_client
-        except Py4JJavaError as error:
-            raise JobFailedError(_innermost_cause(error.java_exception)) from error
-        self._result = self._client.getJobExecutionResult()
+            self._result = self._client.getJobExecutionResult()
 
     def has_ended(self) -> bool:
         """Whether it was cancelled, or failed too often."""
-        return bool(self._result.isDone())
+        with _told_as_failure():
+            return bool(self._result.isDone())
 
     def status(self) -> str:
         """Flink's word for its state while it has not ended: RUNNING, RESTARTING ...
@@ -246,30 +258,42 @@ class RunningJob:
             JobFailedError: It has ended, and with it the cluster that would know.
         """
         try:
-            return str(self._client.getJobStatus().get().name())
-        except Py4JJavaError as error:
+            with _told_as_failure():
+                return str(self._client.getJobStatus().get().name())
+        except JobFailedError as error:
             raise self.failure() from error
 
     def failure(self) -> JobFailedError:
         """Why it failed."""
         try:
-            self._result.get()
-        except Py4JJavaError as error:
-            return JobFailedError(_innermost_cause(error.java_exception))
+            with _told_as_failure():
+                self._result.get()
+        except JobFailedError as error:
+            return error
         return JobFailedError("the job ended, though its stream never does")
 
     def savepoint(self, directory: Path) -> Path:
         """Stop it with a savepoint, and tell where that is."""
         kind = get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
-        stopped = self._client.stopWithSavepoint(False, directory.resolve().as_uri(), kind)
-        try:
+        with _told_as_failure():
+            stopped = self._client.stopWithSavepoint(False, directory.resolve().as_uri(), kind)
             return Path(urlsplit(str(stopped.get())).path)
-        except Py4JJavaError as error:
-            raise JobFailedError(_innermost_cause(error.java_exception)) from error
 
     def cancel(self) -> None:
         """End it; its newest checkpoints stay."""
-        self._client.cancel().get()
+        with _told_as_failure():
+            self._client.cancel().get()
+
+
+@contextmanager
+def _told_as_failure() -> Iterator[None]:
+    try:
+        yield
+    except Py4JJavaError as error:
+        raise JobFailedError(_innermost_cause(error.java_exception)) from error
+    except Py4JError as error:
+        message = "Flink's JVM has ended: it was stopped from outside, or had no memory left"
+        raise JobFailedError(message) from error
 
 
 def newest_checkpoint(directory: Path) -> Path | None:
@@ -277,6 +301,12 @@ def newest_checkpoint(directory: Path) -> Path | None:
     completed = [*directory.glob("*/chk-*/_metadata"), *directory.glob("savepoint-*/_metadata")]
     newest = max(completed, key=lambda metadata: metadata.stat().st_mtime_ns, default=None)
     return newest.parent if newest else None
+
+
+def _innermost_told(stack_trace: str) -> str:
+    """What the exception says, without its class, that the others of a stack trace come from."""
+    *_, cause = [each for each in stack_trace.splitlines() if not each.startswith("\t")]
+    return cause.removeprefix("Caused by: ").partition(": ")[2] or cause
 
 
 def _innermost_cause(java_exception: Any) -> str:

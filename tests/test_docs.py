@@ -70,3 +70,13 @@ def test_the_example_settings_are_valid() -> None:
 def test_ci_runs_the_readme_s_test_command() -> None:
     assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert "make test" in README
+
+
+def test_every_word_to_look_for_in_a_log_is_one_that_is_logged() -> None:
+    alarms = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8").partition("\n## Alarms\n")[2]
+    named = set(re.findall(r"`([a-z]+_[a-z_]+)`(?: and `[a-z_]+`)? (?:in|and)", alarms.partition("\n## Metrics\n")[0]))
+    named |= set(re.findall(r"[Ll]og has `([a-z_]+)`", alarms))
+    assert {"action_returned", "call_failed", "message_returned", "orphan_failed"} <= named
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "lambdas").rglob("*.py"))
+    for name in named:
+        assert re.search(rf"""logger\.\w+\(\s*f?"{name}\"""", source), name

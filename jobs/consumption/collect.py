@@ -108,6 +108,7 @@ _worker: dict[str, Any] = {}
 def _begin_worker(read_bytes: Any, stop: Any) -> None:
     # An interruption is for the process that started this one; it says stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _worker.update(read_bytes=read_bytes, stop=stop)
 
 

@@ -82,7 +82,7 @@ for each in TARGETS:
 
 
 @package.command("check")
-@click.argument("file", metavar="ZIP", type=click.Path(path_type=Path))
+@click.argument("file", metavar="ZIP", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option(
     "--recording",
     metavar="PATH",

@@ -41,7 +41,7 @@ def ledger_ddl(location: str, tables: Sequence[str], first_date: str, *, name: s
     properties["storage.location.template"] = f"{location}/table=${{table}}/date=${{date}}/hour=${{hour}}"
     partitions = ", ".join(f"`{column}` string" for column in projected)
     return (
-        f"CREATE EXTERNAL TABLE {name} (\n{_columns(columns)}\n)\n"
+        f"CREATE EXTERNAL TABLE IF NOT EXISTS {name} (\n{_columns(columns)}\n)\n"
         f"PARTITIONED BY ({partitions})\nSTORED AS PARQUET\nLOCATION {sql_text(location + '/')}\n"
         f"TBLPROPERTIES (\n{_properties(properties)}\n);"
     )
@@ -77,7 +77,7 @@ def _price_values(tier: Tier) -> str:
 
 def _csv_table(name: str, columns: Mapping[str, str], location: str) -> str:
     return (
-        f"CREATE EXTERNAL TABLE {name} (\n{_columns(columns)}\n)\n"
+        f"CREATE EXTERNAL TABLE IF NOT EXISTS {name} (\n{_columns(columns)}\n)\n"
         f"ROW FORMAT DELIMITED FIELDS TERMINATED BY ','\nLOCATION {sql_text(location)}\n"
         "TBLPROPERTIES ('skip.header.line.count' = '1', 'serialization.null.format' = '');"
     )

@@ -24,6 +24,8 @@ class Environment:
         tag: the tag that puts a group under our care.
         prices: a price file; None for none.
         price_cache: where answers of the Price List are kept for a day; None keeps none.
+        retry_queue: the URL of the queue that messages come from, where those that go back come again soon; None
+            leaves that to the queue.
         compute_percent: how much of each Compute Savings Plan is left for the instances of this Region.
         events_stream: the Kinesis stream that carries EC2's events, for what the scan saw; None for none.
         dry_run: whether nothing is changed, and only logged what would be.
@@ -43,6 +45,7 @@ class Environment:
     region: str
     price_cache: Path | None = None
     compute_percent: int = 100
+    retry_queue: str | None = None
 
 
 class ActuatorSettingsError(ValueError):
@@ -86,4 +89,5 @@ def read_environment(environment: Mapping[str, str]) -> Environment:
         region=region,
         price_cache=Path(environment["HEADROOM_PRICE_CACHE"]) if environment.get("HEADROOM_PRICE_CACHE") else None,
         compute_percent=int(percent),
+        retry_queue=environment.get("HEADROOM_RETRY_QUEUE") or None,
     )

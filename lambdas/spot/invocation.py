@@ -25,6 +25,9 @@ from lambdas.spot.journal import JournalCorruptError
 
 NAMESPACE: Final = "Headroom"
 
+AGAIN_AFTER_S: Final = (15, 30, 60)
+"""After how long a message that goes back to a queue in a hurry comes again; from then on as the queue has it."""
+
 _NEVER: Final = (MalformedActionError, UnknownActionError, ForeignError, UndoneError)
 
 
@@ -59,22 +62,10 @@ def work_off(
 
     def one(record: SQSRecord) -> None:
         try:
-            handle(_bytes(record.body))
-        except _NEVER as error:
-            return _refuse(made, record, error)
-        except CALL_FAILED as error:
-            failed = amazon_error(error, "describe")
-            if failed.refusal is Refusal.DENIED:
-                # Nothing has been begun by this message, and no later time gives the right.
-                return _refuse(made, record, failed)
-            made.logger.warning("message_returned", message_id=record.message_id, error=str(failed))
-            raise failed from error
-        except (AmazonError, JournalCorruptError) as error:
-            if isinstance(error, UnreadError) and error.refusal is Refusal.DENIED:
-                return _refuse(made, record, error)  # a swap that is under way is woken by the scan
-            made.logger.warning("message_returned", message_id=record.message_id, error=str(error))
+            _handle(made, record, handle)
+        except Exception:
+            _bring_back_soon(made, record)
             raise
-        return None
 
     processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
     try:
@@ -82,6 +73,42 @@ def work_off(
     finally:
         made.count("MessagesReturned", len(processor.fail_messages))
         made.metrics.flush_metrics()
+
+
+def _handle(made: Actuator, record: SQSRecord, handle: Callable[[bytes], None]) -> None:
+    try:
+        handle(_bytes(record.body))
+    except _NEVER as error:
+        _refuse(made, record, error)
+    except (UnreadError, *CALL_FAILED) as error:
+        # Nothing has been begun by this message; of what was begun, failures are counted where they are reported.
+        failed = error if isinstance(error, UnreadError) else amazon_error(error, "describe")
+        made.count("CallsFailed")
+        if failed.refusal is Refusal.DENIED:
+            return _refuse(made, record, failed)  # no later time gives the right
+        made.logger.warning("message_returned", message_id=record.message_id, error=str(failed))
+        raise failed from error
+    except (AmazonError, JournalCorruptError) as error:
+        made.logger.warning("message_returned", message_id=record.message_id, error=str(error))
+        raise
+    return None
+
+
+def _bring_back_soon(made: Actuator, record: SQSRecord) -> None:
+    """A queue keeps a message out of sight for six times as long as its function may take: no warning waits so long."""
+    if made.environment.retry_queue is None:
+        return
+    received = int(record.attributes.approximate_receive_count)
+    if received > len(AGAIN_AFTER_S):
+        return
+    try:
+        made.clients.sqs.change_message_visibility(
+            QueueUrl=made.environment.retry_queue,
+            ReceiptHandle=record.receipt_handle,
+            VisibilityTimeout=AGAIN_AFTER_S[received - 1],
+        )
+    except CALL_FAILED as error:
+        made.logger.warning("message_comes_late", message_id=record.message_id, error=str(error))
 
 
 @contextmanager

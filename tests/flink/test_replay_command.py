@@ -1,8 +1,12 @@
 """`headroom replay` as a user runs it: a process of its own, its streams and its exit status."""
 
 import json
+import os
+import resource
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,13 +16,14 @@ from tests.flink.streams import SETTINGS_TOML, assert_result_is, dealt, judge, s
 pytestmark = pytest.mark.flink
 
 HEADROOM = Path(sys.executable).parent / "headroom"
+NOISE = ("Traceback", "Exception", "grpc", "WARNING", "[warning]")
 
 
 def headroom(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     finished = subprocess.run(
         [HEADROOM, *arguments], cwd=cwd, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
-    for noise in ("Traceback", "Exception", "grpc", "WARNING", "[warning]"):
+    for noise in NOISE:
         assert noise not in finished.stdout + finished.stderr
     return finished
 
@@ -58,6 +63,52 @@ def test_mistakes_are_told_before_flink_starts_and_leave_nothing(tmp_path: Path)
         assert said in finished.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "bad.toml", "empty", "out"]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_an_interrupted_replay_says_so_in_one_line_and_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", stream())
+    (tmp_path / "scratch").mkdir()
+    begun = subprocess.Popen(
+        [HEADROOM, "replay", "a.jsonl", "--out", "out"],
+        cwd=tmp_path,
+        env=os.environ | {"TMPDIR": str(tmp_path / "scratch")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline_s = time.monotonic() + 60
+    while not list((tmp_path / "scratch").glob("*/minicluster_*")):  # it waits for an answer of Flink's JVM then
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+    begun.send_signal(number)
+    told, said = begun.communicate(timeout=60)
+    assert begun.returncode == 130
+    assert not [noise for noise in NOISE if noise in said]
+    assert (told, said.splitlines()[-1]) == ("", "headroom: interrupted")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "scratch"]
+
+
+@pytest.mark.parametrize(("most_bytes", "status"), [(0, 2), (100_000, 1)])  # no results; no Flink
+def test_a_disk_without_room_is_told_in_a_line_and_leaves_no_result(
+    most_bytes: int, status: int, tmp_path: Path
+) -> None:
+    write(tmp_path / "a.jsonl", stream())
+    (tmp_path / "scratch").mkdir()
+    finished = subprocess.run(
+        [HEADROOM, "replay", "a.jsonl", "--out", "out"],
+        cwd=tmp_path,
+        env=os.environ | {"TMPDIR": str(tmp_path / "scratch")},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == status
+    assert not [noise for noise in NOISE if noise in finished.stderr]
+    (line,) = [each for each in finished.stderr.splitlines() if each.startswith("headroom: ")]
+    assert finished.stderr.endswith(f"{line}\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "scratch"]
 
 
 def test_the_shipped_recording_shows_what_the_readme_shows(tmp_path: Path) -> None:

@@ -69,6 +69,29 @@ def test_nothing_outlives_a_loop_that_is_killed(tmp_path: Path) -> None:
     assert all_end(parts)
 
 
+def test_a_run_that_is_stopped_with_its_jvm_at_once_is_interrupted_and_not_broken(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(
+        'shadow = true\n[kinesis]\nstream = "s"\nregion = "eu-west-1"\nendpoint_url = "http://127.0.0.1:1"\n'
+    )
+    run = subprocess.Popen(
+        [HEADROOM, "run", "capacity", "--config", "s.toml", "--state", "state"],
+        cwd=tmp_path,
+        env=os.environ | {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert run.stderr is not None
+    said = [run.stderr.readline()]
+    while not said[-1].startswith("the job is"):
+        said.append(run.stderr.readline())
+    os.killpg(run.pid, signal.SIGTERM)
+    said += run.communicate(timeout=60)[1].splitlines()
+    assert run.returncode == 130, said
+    assert not [noise for noise in NOISE if any(noise in line for line in said)]
+    assert said[-1] == "headroom: interrupted"
+
+
 def test_mistakes_are_told_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("[windwo]\n")
     (tmp_path / "jar.toml").write_text(

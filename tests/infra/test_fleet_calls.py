@@ -1,5 +1,6 @@
 """Every call that an actuator of Spot really makes, its role may make."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from lambdas.spot import actuator
 from lambdas.spot.actuator import Actuator
 from lambdas.swap_instance import swap
 from tests.aws_answers import plan as savings_plan_answer
-from tests.infra.conftest import Synthesized
+from tests.infra.conftest import ROOT, Synthesized
 from tests.infra.iam import listed
 from tests.infra.test_policies import FLEET, statements_of
 from tests.lambdas.test_spot_actuators import handled, interruption
@@ -132,3 +133,33 @@ def test_what_is_only_read_is_what_somebody_asks_for(templates: Synthesized, cal
 def test_every_metric_that_an_actuator_publishes_is_a_known_one(seen: Seen) -> None:
     assert seen.counted <= set(SPOT_ACTUATORS)
     assert {"CallsLaunch", "SwapsDone", "ScanGroups", "OrphansFailed", "LaunchesRefused"} <= seen.counted
+
+
+SHORT = dict(zip(("scan", "create", "swap", "replace", "reap"), FLEET, strict=True))
+
+
+def documented() -> dict[str, set[str]]:
+    """The rights of each actuator, as docs/spot-actuators.md has them."""
+    page = (ROOT / "docs" / "spot-actuators.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| ([a-z, ]+) \| (.+) \|$", page.partition("\n## Rights\n")[2].partition("\n## ")[0], re.MULTILINE
+    )
+    found: dict[str, set[str]] = {name: set() for name in SHORT}
+    for whose, rights in rows:
+        named = set(re.findall(r"scan|create|swap|replace|reap", whose))
+        for name in SHORT.keys() - named if whose.startswith("all") else named:
+            found[name] |= set(re.findall(r"`([a-z0-9]+:[A-Z]\w+)`", rights))
+    return found
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_every_call_that_an_actuator_makes_is_among_its_documented_rights(
+    calls: dict[str, set[str]], name: str
+) -> None:
+    assert calls[SHORT[name]] - documented()[name] == set()
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_every_documented_right_is_one_that_the_role_has(templates: Synthesized, name: str) -> None:
+    conditions = {"ec2:CreateAction"}
+    assert documented()[name] - conditions - may(templates, SHORT[name]) == set()

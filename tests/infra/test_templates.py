@@ -64,13 +64,18 @@ def test_a_package_that_is_not_built_is_named_with_the_command_that_builds_it(tm
 def test_all_mistakes_in_a_deployment_are_told(tmp_path: Path) -> None:
     file = tmp_path / "d.toml"
     file.write_text(
-        'name = "X"\ncapabilities = ["cpu"]\ntables = ["a b"]\ndry_run = 1\ncolour = 1\n'
+        'name = "X"\ncapabilities = ["cpu"]\ntables = ["a b", "abc", "abc"]\ndry_run = 1\ncolour = 1\n'
         '[kpus]\nspot = 0\nx = 1\n[network]\nvpc_id = "vpc-1"'
     )
     with pytest.raises(DeploymentError) as caught:
         read_deployment(file)
     told = [problem.removeprefix(f"{file}: ").partition(":")[0] for problem in caught.value.problems]
-    assert told == ["capabilities", "name", "tables", "network", "kpus.spot", "kpus.x", "dry_run", "colour"]
+    assert told == ["capabilities", "name", "tables", "tables", "network", "kpus.spot", "kpus.x", "dry_run", "colour"]
+
+
+def test_the_longest_time_that_logs_may_be_kept_is_one_that_cloudwatch_knows() -> None:
+    told = "from infra.parts import retention; print(*(retention(each).name for each in (1, 90, 3650, 3653)))"
+    assert run_infra("-c", told).stdout.split() == ["ONE_DAY", "THREE_MONTHS", "TEN_YEARS", "TEN_YEARS"]
 
 
 def test_the_command_tells_mistakes_without_a_traceback(tmp_path: Path) -> None:
@@ -78,6 +83,17 @@ def test_the_command_tells_mistakes_without_a_traceback(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.strip().endswith("none.toml: No such file or directory")
     assert "Traceback" not in done.stderr
+
+
+def test_more_readers_than_there_is_parallelism_are_refused_before_they_are_deployed(
+    synthesized: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "s.toml").write_text("[kinesis]\nsubtasks = 3\n")
+    text = f'packages = "{synthesized}"\nsettings = "{tmp_path}/s.toml"\ncapabilities = ["usage"]\n[kpus]\nusage = 2\n'
+    (tmp_path / "d.toml").write_text(text)
+    done = run_infra("-m", "infra.app", tmp_path / "d.toml", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == f"infra: {tmp_path}/s.toml: kinesis.subtasks: 3 is above kpus.usage, 2"
 
 
 def test_linters_find_nothing(out: Path) -> None:
@@ -236,6 +252,43 @@ def test_a_message_is_out_of_sight_for_six_times_as_long_as_its_function_may_tak
             assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
+def test_a_cache_that_is_out_of_reach_rings_though_nobody_else_is_to_be_suspended(templates: Synthesized) -> None:
+    # An invocation that did nothing of its batch fails, and the same message comes a visibility timeout later.
+    (actions,) = [
+        each for name, each in templates["capacity"].of_type("AWS::SQS::Queue").items() if "DeadLetters" not in name
+    ]
+    (failing,) = alarms_on(templates["capacity"], "Errors")
+    tries = failing["DatapointsToAlarm"]
+    assert tries <= actions["RedrivePolicy"]["maxReceiveCount"]
+    assert (tries - 1) * actions["VisibilityTimeout"] < failing["EvaluationPeriods"] * failing["Period"]
+
+
+def test_calls_that_fail_ring_though_their_messages_go_back_to_the_queue_without_an_error(
+    templates: Synthesized,
+) -> None:
+    functions = templates["spot"].of_type("AWS::Lambda::Function")
+    mappings = templates["spot"].of_type("AWS::Lambda::EventSourceMapping").values()
+    handlers = {functions[each["FunctionName"]]["Handler"] for each in mappings}
+    services = {handler.split(".")[1].replace("_", "-") for handler in handlers}
+    rings = alarms_on(templates["spot"], "CallsFailed")
+    assert {each["Dimensions"][0]["Value"] for each in rings} == services
+    assert {each["Namespace"] for each in rings} == {"Headroom"}
+
+
+def test_an_order_to_replace_an_instance_is_brought_back_from_the_queue_that_it_came_from(
+    templates: Synthesized,
+) -> None:
+    template = templates["spot"]
+    variables = {
+        each["Handler"]: each["Environment"]["Variables"] for each in template.of_type("AWS::Lambda::Function").values()
+    }
+    told = {
+        handler: each["HEADROOM_RETRY_QUEUE"] for handler, each in variables.items() if "HEADROOM_RETRY_QUEUE" in each
+    }
+    (queue,) = [name for name in template.of_type("AWS::SQS::Queue") if re.fullmatch(r"SpotActions[0-9A-F]{8}", name)]
+    assert told == {"lambdas.replace_interrupted.handler": template.filled({"Ref": queue})}
+
+
 def test_every_rule_of_events_has_a_dead_letter_queue_and_an_age_beyond_which_they_are_useless(
     templates: Synthesized,
 ) -> None:
@@ -253,6 +306,11 @@ def test_every_function_of_spot_changes_nothing_until_it_is_told_to(templates: S
     functions = templates["spot"].of_type("AWS::Lambda::Function").values()
     assert len(functions) == 5
     assert {each["Environment"]["Variables"]["HEADROOM_DRY_RUN"] for each in functions} == {"true"}
+
+
+def alarms_on(template: Template, metric: str) -> list[dict[str, Any]]:
+    alarms = template.of_type("AWS::CloudWatch::Alarm").values()
+    return [each for each in alarms if each.get("MetricName") == metric]
 
 
 def test_every_alarm_tells_somebody_and_says_where_what_to_do_is_written(templates: Synthesized) -> None:

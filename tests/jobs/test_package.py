@@ -265,11 +265,10 @@ def test_a_package_that_was_changed_is_refused(built: dict[str, Path], tmp_path:
     assert not (tmp_path / "outside.py").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"no zip", None])
-def test_what_is_no_package_is_refused(tmp_path: Path, content: bytes | None) -> None:
+@pytest.mark.parametrize("content", [b"", b"no zip"])
+def test_what_is_no_package_is_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "some.zip"
-    if content is not None:
-        file.write_bytes(content)
+    file.write_bytes(content)
     result = run("check", file)
     assert result.exit_code == 1
     assert "some.zip" in result.output
@@ -316,3 +315,9 @@ def test_a_job_runs_from_its_package_alone_to_what_a_replay_finds(built: dict[st
     assert result.exit_code == 0, result.output
     # What the README says of the recording: four leases and nothing else.
     assert "4 suspended" in result.output
+
+
+def test_a_package_that_is_not_there_is_a_mistake_in_the_command(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.zip", tmp_path):
+        result = run("check", path)
+        assert (result.exit_code, str(path) in result.output) == (2, True)

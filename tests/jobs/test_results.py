@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -236,3 +237,17 @@ def test_a_full_disk_is_told_and_costs_no_earlier_result(tmp_path: Path) -> None
 def add_many(results: Results) -> None:
     for _ in range(10_000):
         results.add("late.jsonl", (1,), "new" * 1_000)
+
+
+def test_a_disk_that_is_full_from_the_start_is_told_and_nothing_is_left(tmp_path: Path) -> None:
+    publish(tmp_path / "out")
+    before = content(tmp_path / "out")
+    of_a_file = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, of_a_file[1]))
+    try:
+        with pytest.raises(ResultsError, match="cannot be written"):
+            Results(tmp_path / "out", LINE_FILES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, of_a_file)
+    assert content(tmp_path / "out") == before
+    assert names(tmp_path) == ["out"]
