@@ -110,6 +110,8 @@ def _show_counts(console: Console, tally: Tally, summary: dict[str, Any], settin
     for text, count in notes.items():
         if count:
             console.print(f"  {count:,} {text}", highlight=False)
+    for reason in tally.malformed_reasons.told():
+        console.print(f"  malformed: {reason}", highlight=False, markup=False, soft_wrap=True)
     console.print(
         "Consumption is a lower bound: failed conditional writes, writes that change nothing and index writes "
         "consume capacity too, and no change stream tells of them."

@@ -6,6 +6,7 @@ from typing import Any, Final
 from connectors.actions import SuspendAction
 from jobs.capacity.outcomes import BEGINS, OutcomeKind
 from jobs.recorded.distinct import DistinctDigests
+from jobs.recorded.malformed_reasons import MalformedReasons
 from jobs.recorded.reports import Counts, Report
 
 _MOST_PEAKS: Final = 100_000
@@ -51,6 +52,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.counts = Counts()
+        self.malformed_reasons = MalformedReasons()
         self.suspended: dict[tuple[str, str, str], KeyHistory] = {}
         self.peaks: dict[tuple[str, str], Peak] = {}
         self._partition_keys = DistinctDigests()
@@ -58,6 +60,7 @@ class Tally:
     def add_report(self, report: Report) -> None:
         """Count what one chunk held."""
         self.counts.add(report.counts)
+        self.malformed_reasons.add(report.malformed)
         self._partition_keys.add(report.keys)
 
     def add_action(self, kind: OutcomeKind, action: SuspendAction) -> None:

@@ -54,6 +54,7 @@ def replay(
         tally.counts = timeline.counts
         for file in files:
             for malformed in timeline.read(file):
+                tally.malformed_reasons.add(malformed)
                 for line in malformed:
                     _keep(results, line)
                 on_progress(tally)

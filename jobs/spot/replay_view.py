@@ -88,6 +88,8 @@ def _show_counts(console: Console, tally: Tally, summary: dict[str, Any], settin
     for text, count in notes.items():
         if count:
             console.print(f"  {count:,} {text}", highlight=False)
+    for reason in tally.malformed_reasons.told():
+        console.print(f"  malformed: {reason}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _many(count: int, noun: str) -> str:

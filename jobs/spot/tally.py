@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from connectors.spot_actions import FallBack, ReplaceInstance, ReturnToSpot, SpotAction
+from jobs.recorded.malformed_reasons import MalformedReasons
 from jobs.spot.market import Market, Pool
 
 
@@ -60,6 +61,7 @@ class Tally:
     """What was read, the actions, and what became of each pool."""
 
     counts: Counts = field(default_factory=Counts)
+    malformed_reasons: MalformedReasons = field(default_factory=MalformedReasons)
     replacements: list[ReplaceInstance] = field(default_factory=list)
     fall_backs: int = 0
     returns: int = 0

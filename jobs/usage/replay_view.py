@@ -41,6 +41,8 @@ def _show_result(tally: UsageTally, summary: dict[str, Any], settings: Settings,
     for text, count in notes.items():
         if count:
             console.print(f"  {count:,} {text}")
+    for reason in tally.malformed_reasons.told():
+        console.print(f"  malformed: {reason}", highlight=False, markup=False, soft_wrap=True)
     console.print(
         "WCU and writes are lower bounds: failed conditional writes, writes that change nothing and index writes "
         "consume capacity too, and no change stream tells of them."

@@ -3,6 +3,7 @@
 from typing import Any
 
 from jobs.recorded.distinct import DistinctDigests
+from jobs.recorded.malformed_reasons import MalformedReasons
 from jobs.recorded.reports import Counts, Report
 from jobs.usage.deduplicate import CopiesReport
 from jobs.usage.outcomes import FileReport
@@ -13,6 +14,7 @@ class UsageTally:
 
     def __init__(self) -> None:
         self.counts = Counts()
+        self.malformed_reasons = MalformedReasons()
         self.duplicates = 0
         self.conflicts = 0
         self.files = 0
@@ -27,6 +29,7 @@ class UsageTally:
     def add_report(self, report: Report) -> None:
         """Count what one chunk held."""
         self.counts.add(report.counts)
+        self.malformed_reasons.add(report.malformed)
         self._partition_keys.add(report.keys)
 
     def add_copies(self, report: CopiesReport) -> None:

@@ -35,3 +35,5 @@ def test_the_samples_of_aws_give_one_replacement_that_names_its_instance(tmp_pat
     assert replaced.count(warned) == 1
     assert len(replaced) == len(set(replaced)) == 16
     assert "malformed, kept with their reasons" in finished.stdout
+    first = json.loads((tmp_path / "out" / "malformed.jsonl").read_text().splitlines()[0])
+    assert f"x {first['reason']}\n" in finished.stdout
