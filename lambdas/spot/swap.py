@@ -117,7 +117,7 @@ class Swap:
         twin_id: the twin, once it is known.
         since_ms: since when it is in its phase.
         desired_before: the desired capacity before the twin was attached.
-        lower_to: the desired capacity that is to be set, for the original ended by itself.
+        lower_to: the desired capacity once only one of both counts, from when it was asked to be lowered.
         why: in UNDOING, why.
         asked_to_end: whether, in UNDOING, a twin that is not to be seen was asked to end.
     """

@@ -1,0 +1,137 @@
+"""Swaps of one group that are under way together, and what happens to their instances meanwhile."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from connectors.spot_facts import Purchase
+from lambdas.replace_interrupted import with_replacement
+from lambdas.spot.observed import Observed
+from lambdas.spot.saga_step import Call, Intent
+from lambdas.spot.swap import Outcome, Phase, PlannedSwap, Purpose, Swap
+from tests.lambdas.test_spot_saga_laws import GROUP, driver_of, opened, planned
+from tests.spot_world import NOTICE_S, World
+
+
+def world_of(size: int, *, room: int = 0, spots: Iterable[int] = ()) -> World:
+    """A group in which the instances with these numbers, from 1, are Spot."""
+    world = World()
+    world.make_group(GROUP, size, most=size + room)
+    for number in spots:
+        machine = world.machines[name(number)]
+        machine.instance = replace(machine.instance, purchase=Purchase.SPOT)
+    return world
+
+
+def name(number: int) -> str:
+    return f"i-{number:08x}"
+
+
+def begin(world: World, number: int, purpose: Purpose = Purpose.TO_SPOT) -> None:
+    swap = planned(world, name(number), purpose)
+    driver_of(world).drive(GROUP, change=lambda read: opened(read, swap, world.now_ms()))
+
+
+def warn(world: World, number: int, then: PlannedSwap | None = None) -> None:
+    """An instance is interrupted, and the actuator told; `then` is what is planned to replace it."""
+    world.interrupt(name(number))
+    instance = world.seen(world.machines[name(number)])
+    driver_of(world).drive(GROUP, change=lambda read: with_replacement(read, instance, then, world.now_ms()))
+
+
+def go_on(world: World, seconds: float, *, step_s: float = 10) -> int:
+    """Time passes, and the group is looked at again and again; the least that ever served."""
+    least = world.serving(GROUP)
+    for _ in range(int(seconds / step_s)):
+        world.advance(step_s)
+        driver_of(world).drive(GROUP)
+        least = min(least, world.serving(GROUP))
+    return least
+
+
+def swap_of(world: World, number: int) -> Swap:
+    found = world.journals[GROUP].swap_of(name(number))
+    assert found is not None
+    return found
+
+
+def reach(world: World, number: int, phase: Phase) -> None:
+    """Time passes until a swap is in a phase."""
+    for _ in range(400):
+        if swap_of(world, number).phase is phase:
+            return
+        go_on(world, 1, step_s=1)
+    raise AssertionError(swap_of(world, number))
+
+
+def outcomes(world: World) -> dict[str, Outcome]:
+    return {ended.original_id: ended.outcome for ended in world.journals[GROUP].ended}
+
+
+def sizes(world: World) -> tuple[int, int]:
+    return world.groups[GROUP].desired, world.groups[GROUP].max_size
+
+
+def test_a_replacement_that_joins_a_group_in_mid_swap_is_not_taken_for_a_change_of_its_size() -> None:
+    world = world_of(3, room=2, spots=[3])
+    begin(world, 1)
+    reach(world, 1, Phase.JOINING)
+    world.unhealthy.add(name(4))  # until the load balancers find the twin healthy
+    warn(world, 3, planned(world, name(3), Purpose.REPLACE))
+    reach(world, 3, Phase.JOINING)
+    world.unhealthy.clear()
+    assert go_on(world, 1_200) >= 3
+    assert outcomes(world) == {name(1): Outcome.DONE, name(3): Outcome.DONE}
+    assert (sizes(world), world.serving(GROUP), world.orphans()) == ((3, 5), 3, [])
+
+
+def test_an_original_stays_while_another_of_its_group_has_ended_and_the_group_has_not_noticed() -> None:
+    world = world_of(3, room=2)
+    begin(world, 1)
+    reach(world, 1, Phase.JOINING)
+    world.machines[name(3)].ended_s = world.now_s
+    go_on(world, NOTICE_S - 1, step_s=1)
+    assert (swap_of(world, 1).phase, world.serving(GROUP)) == (Phase.JOINING, 3)
+    go_on(world, 1_200)
+    assert (outcomes(world), sizes(world), world.serving(GROUP)) == ({name(1): Outcome.DONE}, (3, 5), 3)
+
+
+def test_an_original_that_the_group_ends_just_before_we_do_leaves_the_desired_capacity_as_it_was() -> None:
+    world = world_of(3, room=2, spots=[3])
+    warn(world, 3, planned(world, name(3), Purpose.REPLACE))
+    reach(world, 3, Phase.JOINING)
+    effect = world.call
+
+    def too_late(intent: Intent, group: str, _seen: Observed) -> str | None:
+        if intent.call is Call.END_ORIGINAL:
+            machine = world.machines[name(3)]
+            machine.ended_s, machine.group = world.now_s, None
+            world.settle()
+        return effect(intent, group, _seen)
+
+    world.call = too_late  # type: ignore[method-assign]
+    go_on(world, 1_200)
+    assert (outcomes(world), sizes(world), world.serving(GROUP)) == ({name(3): Outcome.DONE}, (3, 5), 3)
+
+
+@pytest.mark.parametrize(("least", "outcome"), [(1, Outcome.DONE), (2, Outcome.DONE), (3, Outcome.UNDONE)])
+def test_a_minimum_of_on_demand_that_is_raised_in_mid_swap_holds(least: int, outcome: Outcome) -> None:
+    world = world_of(3)
+    begin(world, 1)
+    reach(world, 1, Phase.WARMING)
+    world.groups[GROUP].tags["AsgOptimiser:MinOnDemand"] = str(least)
+    assert go_on(world, 1_200) >= 3
+    assert (outcomes(world), sizes(world), world.orphans()) == ({name(1): outcome}, (3, 3), [])
+
+
+def test_a_twin_that_is_to_go_waits_until_others_serve_in_its_place() -> None:
+    world = world_of(3, room=2)
+    begin(world, 1)
+    reach(world, 1, Phase.JOINING)
+    world.machines[name(1)].joined_s = world.now_s + 120  # it does not serve for now, as in standby
+    go_on(world, 100)
+    assert world.machines[name(4)].group == GROUP
+    go_on(world, 300)
+    assert outcomes(world) == {name(1): Outcome.UNDONE}
+    assert (sizes(world), world.serving(GROUP), world.orphans()) == ((3, 5), 3, [])
