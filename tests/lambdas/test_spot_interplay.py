@@ -37,7 +37,9 @@ def warn(world: World, number: int, then: PlannedSwap | None = None) -> None:
     """An instance is interrupted, and the actuator told; `then` is what is planned to replace it."""
     world.interrupt(name(number))
     instance = world.seen(world.machines[name(number)])
-    driver_of(world).drive(GROUP, change=lambda read: with_replacement(read, instance, then, world.now_ms()))
+    driver_of(world).drive(
+        GROUP, change=lambda read: with_replacement(read, world.group_values(GROUP), instance, then, world.now_ms())
+    )
 
 
 def go_on(world: World, seconds: float, *, step_s: float = 10) -> int:
@@ -134,4 +136,49 @@ def test_a_twin_that_is_to_go_waits_until_others_serve_in_its_place() -> None:
     assert world.machines[name(4)].group == GROUP
     go_on(world, 300)
     assert outcomes(world) == {name(1): Outcome.UNDONE}
+    assert (sizes(world), world.serving(GROUP), world.orphans()) == ((3, 5), 3, [])
+
+
+def test_an_original_that_serves_is_not_ended_for_a_twin_that_is_interrupted_in_the_group() -> None:
+    world = world_of(3, room=2)
+    begin(world, 1)
+    reach(world, 1, Phase.JOINING)
+    for _ in range(2):  # told twice
+        warn(world, 4, planned(world, name(4), Purpose.REPLACE))
+    assert go_on(world, 1_200) >= 3
+    assert (outcomes(world), len(world.tokens)) == ({name(1): Outcome.UNDONE}, 1)
+    assert (sizes(world), world.serving(GROUP), world.orphans()) == ((3, 5), 3, [])
+
+
+def test_a_twin_that_is_interrupted_once_its_original_has_ended_is_replaced() -> None:
+    world = world_of(3, room=2)
+    begin(world, 1)
+    reach(world, 1, Phase.DRAINING)
+    warn(world, 4, planned(world, name(4), Purpose.REPLACE))
+    assert go_on(world, 1_200) >= 3
+    assert outcomes(world) == {name(1): Outcome.DONE, name(4): Outcome.DONE}
+    assert (sizes(world), world.serving(GROUP), world.orphans()) == ((3, 5), 3, [])
+
+
+def test_an_interrupted_original_whose_twin_is_interrupted_too_is_given_the_next_best() -> None:
+    world = world_of(3, room=2, spots=[3])
+    warn(world, 3, planned(world, name(3), Purpose.REPLACE))
+    warn(world, 4)
+    assert go_on(world, 1_200) >= 3
+    assert [ended.outcome for ended in world.journals[GROUP].ended] == [Outcome.UNDONE, Outcome.DONE]
+    assert world.machines[name(5)].instance.purchase is Purchase.ON_DEMAND
+    assert (sizes(world), world.serving(GROUP), world.orphans()) == ((3, 5), 3, [])
+
+
+def test_an_original_that_is_interrupted_while_its_swap_is_undone_is_replaced() -> None:
+    world = world_of(3, room=2, spots=[3])
+    begin(world, 3, Purpose.TO_ON_DEMAND)
+    reach(world, 3, Phase.JOINING)
+    world.unhealthy.add(name(4))
+    go_on(world, 1_210)
+    assert swap_of(world, 3).phase is Phase.UNDOING
+    for _ in range(2):  # told twice
+        warn(world, 3, planned(world, name(3), Purpose.REPLACE))
+    assert go_on(world, 1_200) >= 3
+    assert len(world.tokens) == 2
     assert (sizes(world), world.serving(GROUP), world.orphans()) == ((3, 5), 3, [])
