@@ -8,6 +8,7 @@ from decimal import Decimal
 from connectors.spot_facts import Purchase
 from lambdas.spot.fleet import Fleet, Group, Instance, Market, Pool
 from lambdas.spot.group_policy import GroupPolicy
+from lambdas.spot.on_demand import wanted_capacity
 from lambdas.spot.swap import GroupJournal, LaunchOption, PlannedSwap
 
 MOST_OPTIONS = 4
@@ -41,7 +42,7 @@ def pool_use(fleet: Fleet, group: Group, journal: GroupJournal, planned: Iterabl
         for swap in journal.swaps
         if swap.option.is_spot and swap.original_id in fleet.instances and not group.member(swap.twin_id)
     ]
-    return PoolUse.of(group.desired, members, [*coming, *under_way])
+    return PoolUse.of(wanted_capacity(group, journal), members, [*coming, *under_way])
 
 
 def spot_options(original: Instance, fleet: Fleet, policy: GroupPolicy, use: PoolUse) -> tuple[LaunchOption, ...]:
