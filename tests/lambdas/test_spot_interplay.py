@@ -9,7 +9,7 @@ from connectors.spot_facts import Purchase
 from lambdas.replace_interrupted import with_replacement
 from lambdas.spot.observed import Observed
 from lambdas.spot.saga_step import Call, Intent
-from lambdas.spot.swap import Outcome, Phase, PlannedSwap, Purpose, Swap
+from lambdas.spot.swap import GroupJournal, Outcome, Phase, PlannedSwap, Purpose, Swap
 from tests.lambdas.test_spot_saga_laws import GROUP, driver_of, opened, planned
 from tests.spot_world import NOTICE_S, World
 
@@ -182,3 +182,25 @@ def test_an_original_that_is_interrupted_while_its_swap_is_undone_is_replaced() 
     assert go_on(world, 1_200) >= 3
     assert len(world.tokens) == 2
     assert (sizes(world), world.serving(GROUP), world.orphans()) == ((3, 5), 3, [])
+
+
+def test_a_message_that_overtakes_the_journal_is_not_lost() -> None:
+    """Who hands over sends the message first, and writes the journal then; the queue may be faster."""
+    world = world_of(3)
+    sent: list[int] = []
+    effect = world.save
+
+    def slow(journal: GroupJournal) -> None:
+        if sent and not journal.claimed_until_ms:
+            world.save = effect  # type: ignore[method-assign]
+            driver_of(world).drive(GROUP, before_wait=lambda read, _: sent.append(read.wake), wake=sent.pop())
+        effect(journal)
+
+    world.save = slow  # type: ignore[method-assign]
+    swap = planned(world, name(1))
+    driver_of(world).drive(
+        GROUP,
+        change=lambda read: opened(read, swap, world.now_ms()),
+        before_wait=lambda read, _: sent.append(read.wake),
+    )
+    assert sent == [world.journals[GROUP].wake]
