@@ -111,14 +111,16 @@ class Batch:
             self.made.count("InstancesNotManaged")
             return self._skip(action, "it is not a Spot Instance of a group with the tag")
         journal = self.made.store.load(group.name)
-        changed = self._planned(group, instance, journal)
-        if isinstance(changed, str):
-            return self._skip(action, changed)
-        driven = self.made.driver().drive(
-            group.name,
-            change=lambda read: with_replacement(read, group, instance, changed, self.made.clock_ms()),
-            before_wait=self.made.wake,
-        )
+        planned = self._planned(group, instance, journal)
+        if isinstance(planned, str):
+            return self._skip(action, planned)
+
+        def change(read: GroupJournal) -> GroupJournal:
+            planned = self._planned(group, instance, read)  # beside the swaps that there are by now
+            now_ms = self.made.clock_ms()
+            return read if isinstance(planned, str) else with_replacement(read, group, instance, planned, now_ms)
+
+        driven = self.made.driver().drive(group.name, change=change, before_wait=self.made.wake)
         if driven.is_busy:
             raise AmazonError(Refusal.TRANSIENT, "replace", "Busy", "another actuator is at work on the group")
         self.made.report(driven)

@@ -28,7 +28,9 @@ def instances(draw: st.DrawFn, number: int) -> Instance:
 
 @st.composite
 def swaps(draw: st.DrawFn, original: Instance, twin: Instance) -> Swap:
+    phase = draw(st.sampled_from(list(Phase)))
     option = LaunchOption(twin.instance_type, twin.purchase, None)
+    more = draw(st.lists(st.sampled_from(SPOT_TYPES), max_size=2)) if phase is Phase.LAUNCHING else []
     planned = PlannedSwap(
         "web",
         original.instance_id,
@@ -38,11 +40,10 @@ def swaps(draw: st.DrawFn, original: Instance, twin: Instance) -> Swap:
         TEMPLATE,
         "subnet-1",
         ZONE,
-        (option,),
+        (option, *(LaunchOption(name, Purchase.SPOT, None) for name in more)),
         None,
         "",
     )
-    phase = draw(st.sampled_from(list(Phase)))
     return replace(
         open_swap(planned, AT_MS), phase=phase, twin_id=None if phase is Phase.LAUNCHING else twin.instance_id
     )
@@ -170,9 +171,9 @@ def test_nothing_is_swapped_twice_and_no_more_at_a_time_than_the_group_allows(
     assert not originals or len(originals) + len(journal.swaps) <= read_policy(fleet.groups[0].tags).parallel
 
 
-@given(situations())
+@given(situations(), st.data())
 def test_no_pool_that_a_plan_launches_into_holds_more_than_its_share_once_all_swaps_are_done(
-    situation: tuple[Fleet, GroupJournal],
+    situation: tuple[Fleet, GroupJournal], data: st.DataObject
 ) -> None:
     fleet, journal = situation
     plan = planned(fleet, journal)
@@ -182,7 +183,8 @@ def test_no_pool_that_a_plan_launches_into_holds_more_than_its_share_once_all_sw
     gone |= {swap.original_id for swap in plan.swaps}
     stay = [fleet.instances[one.instance_id] for one in fleet.groups[0].members if one.instance_id not in gone]
     held = Counter(one.pool for one in stay if one.purchase is Purchase.SPOT)
-    held.update(Pool(swap.option.instance_type, ZONE) for swap in done if swap.option.is_spot)
+    tried = [data.draw(st.sampled_from(swap.options[swap.attempt :])) for swap in done]
+    held.update(Pool(option.instance_type, ZONE) for option in tried if option.is_spot)
     launched = [Pool(swap.options[0].instance_type, ZONE) for swap in plan.swaps if swap.options[0].is_spot]
     held.update(launched)
     most = read_policy(fleet.groups[0].tags).most_in_pool(wanted(fleet, journal))
