@@ -261,12 +261,20 @@ class _Deciding:
             if swap.asked_to_end:
                 return self._wait("the twin to be seen")
             return self._call(Call.END_TWIN, replace(swap, asked_to_end=True), swap.twin_id)
+        member = group.member(swap.twin_id) if group else None
+        if group is not None and swap.lower_to is not None and (member is None or member.leaves):
+            return self._settled(group)
         if twin is None or twin.state in ENDED:
             return self._give_back(Outcome.UNDONE, why)
-        member = group.member(twin.instance_id) if group else None
         if group is None or member is None:
             return self._call(Call.END_TWIN, swap, twin.instance_id)
         return self._twin_is_member(group, member, why)
+
+    def _settled(self, group: Group) -> _Moved:
+        """Whether the desired capacity was lowered when that was asked for is known now, and not asked again."""
+        swap = self.swap
+        before = None if group.desired == swap.lower_to else swap.desired_before
+        return _Moved(self.journal.with_swap(replace(swap, desired_before=before, lower_to=None)))
 
     def _twin_is_member(self, group: Group, twin: Member, why: str) -> _Decision:
         if group.deleting:
@@ -281,7 +289,8 @@ class _Deciding:
             if self.at_ms < self.swap.since_ms + self.settings.join_ms:
                 return self._wait("others of the group to serve before the twin leaves it")
             return self._ended(Outcome.KEPT, f"{why}; but too few others serve, and the group keeps the twin")
-        return self._call(Call.REMOVE_TWIN, self.swap, twin.instance_id)
+        removing = replace(self.swap, lower_to=group.desired - 1)
+        return self._call(Call.REMOVE_TWIN, removing, twin.instance_id)
 
     def _give_back(self, outcome: Outcome, reason: str) -> _Decision:
         """The end of a swap of which one instance went by itself, while the group may still count both."""

@@ -99,6 +99,8 @@ class Steps:
         if intent.call is Call.END_ORIGINAL and intent.swap is not None:
             draining = replace(intent.swap, phase=Phase.DRAINING, since_ms=self._clock_ms())
             self.journal = self.journal.with_swap(draining)
+        if intent.call is Call.REMOVE_TWIN and intent.swap is not None:
+            self.journal = self.journal.with_swap(replace(intent.swap, desired_before=None, lower_to=None))
 
     def _go_on_after(self, intent: Intent, error: AmazonError) -> bool:
         """Whether there is something to do after a failed call, within this run: the next best, or undoing."""

@@ -11,7 +11,7 @@ from lambdas.spot.observed import Observed
 from lambdas.spot.saga_step import Call, Intent
 from lambdas.spot.swap import GroupJournal, Outcome, Phase, PlannedSwap, Purpose, Swap
 from tests.lambdas.test_spot_saga_laws import GROUP, driver_of, opened, planned
-from tests.spot_world import NOTICE_S, World
+from tests.spot_world import NOTICE_S, KilledError, When, World
 
 
 def world_of(size: int, *, room: int = 0, spots: Iterable[int] = ()) -> World:
@@ -204,3 +204,27 @@ def test_a_message_that_overtakes_the_journal_is_not_lost() -> None:
         before_wait=lambda read, _: sent.append(read.wake),
     )
     assert sent == [world.journals[GROUP].wake]
+
+
+@pytest.mark.parametrize("purpose", [Purpose.TO_ON_DEMAND, Purpose.REPLACE])
+def test_a_twin_that_is_taken_out_of_its_group_takes_the_desired_capacity_with_it_once(purpose: Purpose) -> None:
+    world = world_of(3, room=2, spots=[3])
+    begin(world, 3, purpose)
+    reach(world, 3, Phase.JOINING)
+    world.groups[GROUP].tags["AsgOptimiser"] = "off"
+    assert go_on(world, 1_200) >= 3
+    assert outcomes(world) == {name(3): Outcome.UNDONE}
+    assert (sizes(world), world.serving(GROUP), world.orphans()) == ((3, 5), 3, [])
+
+
+@pytest.mark.parametrize("when", When)
+def test_a_twin_that_is_removed_as_the_process_dies_is_counted_once(when: When) -> None:
+    world = world_of(3, room=2, spots=[3])
+    begin(world, 3, Purpose.REPLACE)
+    reach(world, 3, Phase.JOINING)
+    world.groups[GROUP].tags["AsgOptimiser"] = "off"
+    world.fault = (1, when)
+    with pytest.raises(KilledError):
+        driver_of(world).drive(GROUP)
+    assert go_on(world, 1_200) >= 3
+    assert (sizes(world), world.serving(GROUP), world.orphans()) == ((3, 5), 3, [])
