@@ -196,6 +196,8 @@ def _will_do(swap: Swap, group: Group, instance: Instance) -> bool:
     if swap.twin_id != instance.instance_id:
         return False
     original = group.member(swap.original_id)
+    if swap.phase is Phase.JOINING and swap.urgent:
+        return False  # its original ends sooner than the twin
     return swap.phase in _OUTSIDE or (swap.phase in _BOTH and original is not None and original.serves)
 
 

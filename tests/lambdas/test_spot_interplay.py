@@ -228,3 +228,13 @@ def test_a_twin_that_is_removed_as_the_process_dies_is_counted_once(when: When) 
         driver_of(world).drive(GROUP)
     assert go_on(world, 1_200) >= 3
     assert (sizes(world), world.serving(GROUP), world.orphans()) == ((3, 5), 3, [])
+
+
+def test_a_twin_that_is_interrupted_in_the_place_of_an_interrupted_original_serves_until_it_is_replaced() -> None:
+    world = world_of(3, room=2, spots=[3])
+    warn(world, 3, planned(world, name(3), Purpose.REPLACE))
+    reach(world, 3, Phase.JOINING)
+    warn(world, 4, planned(world, name(4), Purpose.REPLACE))
+    assert go_on(world, 1_200) >= 3
+    assert outcomes(world) == {name(3): Outcome.DONE, name(4): Outcome.DONE}
+    assert (sizes(world), world.serving(GROUP), world.orphans()) == ((3, 5), 3, [])
