@@ -72,16 +72,24 @@ def create(made: Actuator, body: bytes) -> None:
         made.logger.info("create_not_wanted", **about, reason=planned)
         return
     driven = made.driver().drive(
-        group.name, change=lambda read: _opened(read, planned, made.clock_ms()), may=CALLS, before_wait=made.wake
+        group.name,
+        change=lambda read: _opened(read, journal, planned, made.clock_ms()),
+        may=CALLS,
+        before_wait=made.wake,
     )
     if driven.is_busy:
         raise AmazonError(Refusal.TRANSIENT, "create_spot", "Busy", "another actuator is at work on the group")
     made.report(driven)
 
 
-def _opened(journal: GroupJournal, planned: PlannedSwap | None, at_ms: int) -> GroupJournal:
+def _opened(journal: GroupJournal, planned_on: GroupJournal, planned: PlannedSwap | None, at_ms: int) -> GroupJournal:
     if planned is None or journal.swap_of(planned.original_id):
         return journal
+    if [swap.swap_id for swap in journal.swaps] != [swap.swap_id for swap in planned_on.swaps]:
+        # Beside other swaps it might be too many of a pool, too few On-Demand, or too many at a time.
+        raise AmazonError(
+            Refusal.TRANSIENT, "create_spot", "Overtaken", "the swaps of the group have changed meanwhile"
+        )
     return replace(journal, swaps=(*journal.swaps, open_swap(planned, at_ms)))
 
 

@@ -23,10 +23,12 @@ from lambdas.spot.observe import is_managed
 from lambdas.spot.plan import Kept, PlanSettings
 from lambdas.spot.replacement import plan_replacement
 from lambdas.spot.scan import prices_of
-from lambdas.spot.swap import GroupJournal, Phase, PlannedSwap, Purpose, open_swap
+from lambdas.spot.swap import GroupJournal, Phase, PlannedSwap, Purpose, Swap, open_swap
 
 _ANY_AGE_MS = 10 * 365 * 86_400_000
 _OUTSIDE = frozenset({Phase.LAUNCHING, Phase.WARMING, Phase.ATTACHING})
+_BOTH = frozenset({Phase.JOINING, Phase.UNDOING})
+"""The group may hold twin and original."""
 
 logger = Logger(service="replace-interrupted")
 
@@ -109,14 +111,16 @@ class Batch:
             self.made.count("InstancesNotManaged")
             return self._skip(action, "it is not a Spot Instance of a group with the tag")
         journal = self.made.store.load(group.name)
-        changed = self._planned(group, instance, journal)
-        if isinstance(changed, str):
-            return self._skip(action, changed)
-        driven = self.made.driver().drive(
-            group.name,
-            change=lambda read: with_replacement(read, instance, changed, self.made.clock_ms()),
-            before_wait=self.made.wake,
-        )
+        planned = self._planned(group, instance, journal)
+        if isinstance(planned, str):
+            return self._skip(action, planned)
+
+        def change(read: GroupJournal) -> GroupJournal:
+            planned = self._planned(group, instance, read)  # beside the swaps that there are by now
+            now_ms = self.made.clock_ms()
+            return read if isinstance(planned, str) else with_replacement(read, group, instance, planned, now_ms)
+
+        driven = self.made.driver().drive(group.name, change=change, before_wait=self.made.wake)
         if driven.is_busy:
             raise AmazonError(Refusal.TRANSIENT, "replace", "Busy", "another actuator is at work on the group")
         self.made.report(driven)
@@ -124,10 +128,8 @@ class Batch:
 
     def _planned(self, group: Group, instance: Instance, journal: GroupJournal) -> PlannedSwap | str | None:
         """What replaces it; None where a swap that is under way will do; or why nothing does."""
-        if any(instance.instance_id in (swap.twin_id, swap.original_id) for swap in journal.swaps):
-            twin_of = next((one for one in journal.swaps if one.twin_id == instance.instance_id), None)
-            if twin_of is None or twin_of.phase in _OUTSIDE:
-                return None
+        if any(_will_do(swap, group, instance) for swap in journal.swaps):
+            return None
         if group.member(instance.instance_id) is None:
             return "it is in no group"
         settings = PlanSettings(tag=self.made.environment.tag)
@@ -173,16 +175,37 @@ class Batch:
 
 
 def with_replacement(
-    journal: GroupJournal, instance: Instance, planned: PlannedSwap | None, at_ms: int
+    journal: GroupJournal, group: Group, instance: Instance, planned: PlannedSwap | None, at_ms: int
 ) -> GroupJournal:
     """The journal with what an interruption changes: a swap more, one that becomes urgent, or one that is given up."""
     for swap in journal.swaps:
-        if swap.twin_id == instance.instance_id and swap.phase in _OUTSIDE:
-            return journal.with_swap(
-                replace(swap, phase=Phase.UNDOING, since_ms=at_ms, why="the twin itself is interrupted")
-            )
+        if not _will_do(swap, group, instance):
+            continue
         if swap.original_id == instance.instance_id:
             return journal.with_swap(replace(swap, purpose=Purpose.REPLACE))
+        return _given_up(journal, swap, at_ms)
     if planned is None:
         return journal
     return replace(journal, swaps=(*journal.swaps, open_swap(planned, at_ms)))
+
+
+def _will_do(swap: Swap, group: Group, instance: Instance) -> bool:
+    """Whether a swap under way answers an interruption: of its original by going on, of its twin by being given up."""
+    if swap.original_id == instance.instance_id:
+        return swap.phase is not Phase.UNDOING
+    if swap.twin_id != instance.instance_id:
+        return False
+    original = group.member(swap.original_id)
+    if swap.phase is Phase.JOINING and swap.urgent:
+        return False  # its original ends sooner than the twin
+    return swap.phase in _OUTSIDE or (swap.phase in _BOTH and original is not None and original.serves)
+
+
+def _given_up(journal: GroupJournal, swap: Swap, at_ms: int) -> GroupJournal:
+    """The journal with a swap undone whose twin is interrupted; an original that is so too is given another twin."""
+    if swap.phase is Phase.UNDOING:
+        return journal
+    undoing = replace(swap, phase=Phase.UNDOING, since_ms=at_ms, why="the twin itself is interrupted")
+    again = swap.begun_again(at_ms) if swap.urgent else None
+    journal = journal.with_swap(undoing)
+    return replace(journal, swaps=(*journal.swaps, again)) if again else journal

@@ -187,7 +187,9 @@ class Week:
             found = plan_replacement(fleet, fleet.groups[0], fleet.instances[name], journal, PlanSettings())
             planned = None if isinstance(found, Kept) else found
         instance = self.world.seen(machine)
-        busy = self.drive(group, lambda read: with_replacement(read, instance, planned, self.world.now_ms()))
+        busy = self.drive(
+            group, lambda read: with_replacement(read, fleet.groups[0], instance, planned, self.world.now_ms())
+        )
         if busy:
             self.at(30, lambda: self.replace(name))  # the queue's visibility timeout
 

@@ -1,6 +1,7 @@
 """Drive: takes the swaps of a group as far as they go now. The journal is written before each call."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from connectors.fields import LARGEST_INTEGER
@@ -83,7 +84,9 @@ class Driver:
         now_ms = self._clock_ms()
         if journal.claimed_until_ms > now_ms:
             wait = Wait(journal.claimed_until_ms - now_ms + 1_000, "another actuator to finish")
-            before_wait(journal, wait)
+            # The message of a wait is sent before the journal has it, so this one may have come too early.
+            ahead = replace(journal, wake=wake) if journal.wake < wake < LARGEST_INTEGER else journal
+            before_wait(ahead, wait)
             return Driven(journal, wait=wait, is_busy=True)
         if self._dry_run:
             return self._tried(journal, change(journal), now_ms)

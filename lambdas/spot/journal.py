@@ -7,6 +7,7 @@ The table has one string key, `key`. `group#NAME` holds a group's journal, writt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 from botocore.exceptions import ClientError
@@ -53,8 +54,10 @@ class JournalStore:
         Raises:
             JournalConflictError: Somebody else has.
         """
+        written_as = uuid4().hex  # a write that botocore repeats, for its answer was lost, is still the same
         item = {
             "key": {"S": f"{_GROUP}{journal.group}"},
+            "written_as": {"S": written_as},
             "version": {"N": str(journal.version)},
             "open": {"BOOL": journal.is_open},
             "body": {"S": msgspec.json.encode(journal).decode()},
@@ -66,9 +69,13 @@ class JournalStore:
                 ConditionExpression="attribute_not_exists(#key) OR #version = :before",
                 ExpressionAttributeNames={"#key": "key", "#version": "version"},
                 ExpressionAttributeValues={":before": {"N": str(journal.version - 1)}},
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:
             if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                there: Mapping[str, Any] = error.response.get("Item", {})
+                if there.get("written_as") == {"S": written_as}:
+                    return
                 raise JournalConflictError(journal.group) from error
             raise
 

@@ -6,12 +6,13 @@ from connectors.ec2.events import InstanceState
 from lambdas.spot.describe import Describe
 from lambdas.spot.equivalence import lacks
 from lambdas.spot.fleet import Group, Instance
-from lambdas.spot.group_policy import PolicyError, read_policy
+from lambdas.spot.group_policy import GroupPolicy, PolicyError, read_policy
 from lambdas.spot.group_refusal import group_busy
 from lambdas.spot.observed import Observed
 from lambdas.spot.swap import GroupJournal, Phase, Swap
 
 _JOINING = frozenset({Phase.ATTACHING, Phase.JOINING, Phase.ENDING})
+_IN_THE_GROUP = _JOINING | {Phase.UNDOING}
 
 
 def observe(describe: Describe, journal: GroupJournal, tag: str, compared: dict[str, tuple[str, ...]]) -> Observed:
@@ -24,14 +25,15 @@ def observe(describe: Describe, journal: GroupJournal, tag: str, compared: dict[
         compared: What each twin was found to lack in this run, which is added to: twins are compared once.
     """
     group = describe.groups([journal.group]).get(journal.group)
-    instances = describe.instances(_known(journal.swaps))
+    stays = group is not None and not group.deleting
+    others = group.members if group and stays and any(swap.phase in _IN_THE_GROUP for swap in journal.swaps) else ()
+    instances = describe.instances([*_known(journal.swaps), *(member.instance_id for member in others)])
     unanswered = [swap.swap_id for swap in journal.swaps if swap.twin_id is None and swap.asked_at_ms is not None]
     if unanswered:
         instances = instances | describe.launched_for(unanswered)
     warming = _running_twins(journal.swaps, instances, {Phase.WARMING})
     passed = describe.passed_checks(warming) if warming else frozenset()
     ready = {twin: swap for twin, swap in warming.items() if twin in passed or swap.urgent}
-    stays = group is not None and not group.deleting
     for twin in ready.keys() - compared.keys() if stays else ():  # what ends with its group cannot be asked everything
         compared[twin] = _weaker(describe, ready[twin], instances, twin)
     about_to = [swap for swap in journal.swaps if swap.phase is Phase.LAUNCHING and swap.asked_at_ms is None]
@@ -40,6 +42,7 @@ def observe(describe: Describe, journal: GroupJournal, tag: str, compared: dict[
     return Observed(
         group=group,
         managed=group is not None and is_managed(group, tag),
+        policy=_policy(group, tag),
         busy=_busy(describe, group) if group and stays and careful else None,
         instances=instances,
         passed_checks=passed,
@@ -55,6 +58,13 @@ def is_managed(group: Group, tag: str) -> bool:
         return read_policy(group.tags, tag).enabled
     except PolicyError:
         return False
+
+
+def _policy(group: Group | None, tag: str) -> GroupPolicy:
+    try:
+        return read_policy(group.tags, tag) if group else GroupPolicy()
+    except PolicyError:
+        return GroupPolicy()
 
 
 def _known(swaps: Iterable[Swap]) -> list[str]:

@@ -1,4 +1,4 @@
-"""On-Demand Instances of a group: how many there will be once its swaps are over, however they end. Pure."""
+"""On-Demand Instances of a group: how many there will be, and of how many, once its swaps are over. Pure."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -27,6 +27,12 @@ class OnDemandCount:
         before = planned.original_purchase is Purchase.ON_DEMAND
         gained = (not planned.options[0].is_spot) - before
         return OnDemandCount(self.least + min(0, gained), self.likely + gained)
+
+
+def wanted_capacity(group: Group, journal: GroupJournal) -> int:
+    """The desired capacity of a group without the one that each swap adds while the group holds both its instances."""
+    staying = {member.instance_id for member in group.members if not member.leaves}
+    return group.desired - sum({swap.original_id, swap.twin_id} <= staying for swap in journal.swaps)
 
 
 def on_demand_count(fleet: Fleet, group: Group, journal: GroupJournal) -> OnDemandCount:

@@ -15,7 +15,7 @@ from lambdas.spot.cover import FreeCover
 from lambdas.spot.fleet import Fleet, Group, Instance, Market, Member
 from lambdas.spot.group_policy import DEFAULT_TAG, GroupPolicy, PolicyError, read_policy
 from lambdas.spot.group_refusal import group_refusal, not_now
-from lambdas.spot.on_demand import OnDemandCount, on_demand_count
+from lambdas.spot.on_demand import OnDemandCount, on_demand_count, wanted_capacity
 from lambdas.spot.pools import NoPoolError, on_demand_option, pool_use, spot_options
 from lambdas.spot.swap import GroupJournal, LaunchOption, PlannedSwap, Purpose
 
@@ -114,13 +114,14 @@ def plan_group(
     except PolicyError as error:
         return GroupPlan(group.name, refusal=str(error), desired=group.desired)
     refusal = group_refusal(group, fleet.changing_stacks, enabled=policy.enabled) or not_now(policy, fleet.at_ms)
+    desired = wanted_capacity(group, journal)
     planning = _Planning(fleet, group, journal, policy, settings, only)
     plan = GroupPlan(
         group.name,
         notes=_notes(group),
-        desired=group.desired,
+        desired=desired,
         on_demand=len(fleet.serving(group, Purchase.ON_DEMAND)),
-        least_on_demand=policy.least_on_demand(group.desired),
+        least_on_demand=policy.least_on_demand(desired),
     )
     if refusal:
         return replace(plan, refusal=refusal)
@@ -212,7 +213,7 @@ class _Planning:
         )
 
     def _wanted(self, instance: Instance, on_demand: OnDemandCount, free: FreeCover) -> tuple[Purpose, str] | Kept:
-        least = self.policy.least_on_demand(self.group.desired)
+        least = self.policy.least_on_demand(wanted_capacity(self.group, self.journal))
         if instance.purchase is Purchase.SPOT:
             return self._wanted_of_spot(instance, on_demand.likely, least, free)
         if cover := self.settings.covered.get(instance.instance_id):

@@ -8,7 +8,8 @@ from decimal import Decimal
 from connectors.spot_facts import Purchase
 from lambdas.spot.fleet import Fleet, Group, Instance, Market, Pool
 from lambdas.spot.group_policy import GroupPolicy
-from lambdas.spot.swap import GroupJournal, LaunchOption, PlannedSwap
+from lambdas.spot.on_demand import wanted_capacity
+from lambdas.spot.swap import GroupJournal, LaunchOption, Phase, PlannedSwap, Swap
 
 MOST_OPTIONS = 4
 """As many launches are tried before a swap is given up; each is a call."""
@@ -37,11 +38,18 @@ def pool_use(fleet: Fleet, group: Group, journal: GroupJournal, planned: Iterabl
     members = [fleet.instances[one.instance_id] for one in group.members if one.instance_id in fleet.instances]
     coming = [Pool(swap.options[0].instance_type, swap.zone) for swap in planned if swap.options[0].is_spot]
     under_way = [
-        Pool(swap.option.instance_type, fleet.instances[swap.original_id].zone)
+        Pool(option.instance_type, fleet.instances[swap.original_id].zone)
         for swap in journal.swaps
-        if swap.option.is_spot and swap.original_id in fleet.instances and not group.member(swap.twin_id)
+        if swap.original_id in fleet.instances and not group.member(swap.twin_id)
+        for option in _may_be(swap)
+        if option.is_spot
     ]
-    return PoolUse.of(group.desired, members, [*coming, *under_way])
+    return PoolUse.of(wanted_capacity(group, journal), members, [*coming, *under_way])
+
+
+def _may_be(swap: Swap) -> tuple[LaunchOption, ...]:
+    """What the twin of a swap is, or may be as long as it is not launched: any that is left to be tried."""
+    return swap.options[swap.attempt :] if swap.phase is Phase.LAUNCHING else (swap.option,)
 
 
 def spot_options(original: Instance, fleet: Fleet, policy: GroupPolicy, use: PoolUse) -> tuple[LaunchOption, ...]:

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from connectors.spot_facts import Purchase
 from lambdas.spot.fleet import Fleet, Group, Instance, Market
 from lambdas.spot.group_policy import PolicyError, read_policy
 from lambdas.spot.group_refusal import group_refusal
+from lambdas.spot.on_demand import on_demand_count, wanted_capacity
 from lambdas.spot.plan import Kept, PlanSettings
 from lambdas.spot.pools import NoPoolError, on_demand_option, pool_use, spot_options
 from lambdas.spot.swap import GroupJournal, PlannedSwap, Purpose
@@ -32,7 +32,8 @@ def plan_replacement(
         spots = spot_options(instance, lost, policy, pool_use(fleet, group, journal))[:1]
     except NoPoolError:
         spots = ()
-    if len(fleet.serving(group, Purchase.ON_DEMAND)) < policy.least_on_demand(group.desired):
+    least = policy.least_on_demand(wanted_capacity(group, journal))
+    if on_demand_count(fleet, group, journal).likely < least:
         spots = ()
     return PlannedSwap(
         group=group.name,

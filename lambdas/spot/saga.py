@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from connectors.ec2.events import InstanceState
+from connectors.spot_facts import Purchase
 from lambdas.spot.fleet import ASG_TAG, ENDED, Group, Instance, Member
 from lambdas.spot.observed import Observed
 from lambdas.spot.saga_step import Call, Intent, Rest, SagaSettings, Step, Wait
@@ -29,11 +30,14 @@ _Decision = Step | _Moved | Wait
 _IN_THE_GROUP: Final = frozenset({Phase.ATTACHING, Phase.JOINING, Phase.ENDING, Phase.DRAINING})
 """The twin may be in the group, and goes with it when it is deleted; one that does not is ended."""
 
+_NO_WAY_BACK: Final = frozenset({Phase.ENDING, Phase.DRAINING})
+
 
 def next_step(journal: GroupJournal, seen: Observed, at_ms: int, settings: SagaSettings) -> Step:
     """What to do next: the first swap that can do something does it."""
     waits: list[Wait] = []
-    for swap_id in [swap.swap_id for swap in journal.swaps]:
+    # Whether a desired capacity was lowered is seen from what it is, so that is settled before another swap changes it.
+    for swap_id in [swap.swap_id for swap in sorted(journal.swaps, key=lambda swap: swap.lower_to is None)]:
         while swap := next((one for one in journal.swaps if one.swap_id == swap_id), None):
             decision = _decide(journal, swap, seen, at_ms, settings)
             if isinstance(decision, Step):
@@ -76,7 +80,7 @@ def _restore_max_size(journal: GroupJournal, seen: Observed, settings: SagaSetti
         return replace(journal, raised=None)
     if group.min_size > raised.before:
         return replace(journal, raised=None)  # whoever raised MinSize meanwhile took MaxSize as it was
-    if group.desired > raised.before and group.serving_without(None) < group.desired:
+    if group.desired > raised.before and seen.serving_without(None) < group.desired:
         # Below the desired capacity MaxSize makes the group end an instance: only once all of them serve.
         return Wait(settings.poll_ms, "the group to serve in full before MaxSize is put back")
     return Step(journal, Intent(Call.RESTORE_MAX_SIZE, size=raised.before))
@@ -176,20 +180,48 @@ class _Deciding:
         if obstacle := self._obstacle():
             return self.undo(obstacle)
         if swap.urgent and self._original_ended() and group.desired > group.min_size:
-            return self._end_original()  # before the group notices, and launches one more
+            return self._end_original(group)  # before the group notices, and launches one more
         late = self.at_ms >= swap.since_ms + self.settings.join_ms
         if not self.seen.serves(swap.twin_id or ""):
             return self.undo("the twin did not serve in time") if late else self._wait("the twin to serve")
+        if self._gives_way():
+            return self._wait("a replacement in the group to be over")
         if reason := self._scaled(group):
             return self._ended(Outcome.KEPT, f"{reason}, and the group keeps both")
-        if group.serving_without(swap.original_id) < group.desired - 1:
+        if self.seen.serving_without(swap.original_id) < group.desired - 1:
             reason = "others of the group do not serve"
             return self._ended(Outcome.KEPT, f"{reason}, and it keeps both") if late else self._wait(reason)
-        return self._end_original()
+        if reason := self._needed_on_demand(group):
+            return self.undo(reason)
+        return self._end_original(group)
 
-    def _end_original(self) -> Step:
-        ending = replace(self.swap, phase=Phase.ENDING)
+    def _end_original(self, group: Group) -> Step:
+        ending = replace(self.swap, phase=Phase.ENDING, lower_to=group.desired - 1)
         return self._call(Call.END_ORIGINAL, ending, self.swap.original_id)
+
+    def _gives_way(self) -> bool:
+        """Whether it lets the replacement of an interrupted instance be over first.
+
+        Until then the group gives up nothing, and its desired capacity does not tell whether anybody scaled it.
+        """
+        return not self.swap.urgent and any(
+            one.urgent and one.phase is not Phase.DRAINING for one in self.journal.swaps
+        )
+
+    def _needed_on_demand(self, group: Group) -> str | None:
+        """Why the original must stay On-Demand, as the group is by now; None if it need not."""
+        swap, seen = self.swap, self.seen
+        original = seen.instances.get(swap.original_id)
+        if not swap.option.is_spot or original is None or original.purchase is not Purchase.ON_DEMAND:
+            return None
+        others = [one for one in self.journal.swaps if one.phase not in _NO_WAY_BACK]
+        uncounted = {swap.original_id, *(one.twin_id for one in others)}  # others are asked this at their own end
+        left = sum(
+            member.serves and member.instance_id not in uncounted and seen.is_on_demand(member.instance_id)
+            for member in group.members
+        )
+        least = seen.policy.least_on_demand(group.desired - 1)
+        return f"the group must have {least} On-Demand, and would have {left}" if left < least else None
 
     def _scaled(self, group: Group) -> str | None:
         """How the group was scaled while it held both, so that neither is one too many; None if it was not."""
@@ -203,10 +235,15 @@ class _Deciding:
     def ending(self) -> _Decision:
         group = self.seen.group
         original = group.member(self.swap.original_id) if group else None
-        if original is None or original.leaves:
+        if (original is None or original.leaves) and not self._ended_by_itself(group):
             return self._moved(Phase.DRAINING)
-        # It was not ended. Whether it still should be is decided as before it was asked for.
-        return _Moved(self.journal.with_swap(replace(self.swap, phase=Phase.JOINING)))
+        # It was not ended by us. What is to be done is decided as before that was asked for.
+        return _Moved(self.journal.with_swap(replace(self.swap, phase=Phase.JOINING, lower_to=None)))
+
+    def _ended_by_itself(self, group: Group | None) -> bool:
+        """Whether the group still counts an original that is gone, and that was to end by itself in any case."""
+        swap = self.swap
+        return swap.urgent and group is not None and swap.lower_to is not None and group.desired == swap.lower_to + 1
 
     def draining(self) -> _Decision:
         group, original = self.seen.group, self.seen.instances.get(self.swap.original_id)
@@ -224,29 +261,44 @@ class _Deciding:
             if swap.asked_to_end:
                 return self._wait("the twin to be seen")
             return self._call(Call.END_TWIN, replace(swap, asked_to_end=True), swap.twin_id)
+        member = group.member(swap.twin_id) if group else None
+        if group is not None and swap.lower_to is not None and (member is None or member.leaves):
+            return self._settled(group)
         if twin is None or twin.state in ENDED:
             return self._give_back(Outcome.UNDONE, why)
-        member = group.member(twin.instance_id) if group else None
         if group is None or member is None:
             return self._call(Call.END_TWIN, swap, twin.instance_id)
         return self._twin_is_member(group, member, why)
+
+    def _settled(self, group: Group) -> _Moved:
+        """Whether the desired capacity was lowered when that was asked for is known now, and not asked again."""
+        swap = self.swap
+        before = None if group.desired == swap.lower_to else swap.desired_before
+        return _Moved(self.journal.with_swap(replace(swap, desired_before=before, lower_to=None)))
 
     def _twin_is_member(self, group: Group, twin: Member, why: str) -> _Decision:
         if group.deleting:
             return self._ended(Outcome.UNDONE, f"{why}; the twin goes with it")
         if twin.leaves:
             return self._wait("the twin to leave the group")
+        if self._gives_way():
+            return self._wait("a replacement in the group to be over")
         if reason := self._scaled(group):
             return self._ended(Outcome.KEPT, f"{why}; but {reason}, and it keeps the twin")
-        if group.serving_without(twin.instance_id) < group.desired - 1:
+        if self.seen.serving_without(twin.instance_id) < group.desired - 1:
+            if self.at_ms < self.swap.since_ms + self.settings.join_ms:
+                return self._wait("others of the group to serve before the twin leaves it")
             return self._ended(Outcome.KEPT, f"{why}; but too few others serve, and the group keeps the twin")
-        return self._call(Call.REMOVE_TWIN, self.swap, twin.instance_id)
+        removing = replace(self.swap, lower_to=group.desired - 1)
+        return self._call(Call.REMOVE_TWIN, removing, twin.instance_id)
 
     def _give_back(self, outcome: Outcome, reason: str) -> _Decision:
         """The end of a swap of which one instance went by itself, while the group may still count both."""
         swap, group = self.swap, self.seen.group
         if group is None or group.deleting or swap.desired_before is None or not self._was_attached():
             return self._ended(outcome, reason)
+        if self._gives_way():
+            return self._wait("a replacement in the group to be over")
         to = swap.lower_to
         if to is None:
             to = group.desired - 1 if swap.urgent else swap.desired_before

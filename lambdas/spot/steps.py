@@ -96,6 +96,11 @@ class Steps:
         if intent.call is Call.LAUNCH and intent.swap is not None and launched is not None:
             warming = replace(intent.swap, phase=Phase.WARMING, twin_id=launched, since_ms=self._clock_ms())
             self.journal = self.journal.with_swap(warming)
+        if intent.call is Call.END_ORIGINAL and intent.swap is not None:
+            draining = replace(intent.swap, phase=Phase.DRAINING, since_ms=self._clock_ms())
+            self.journal = self.journal.with_swap(draining)
+        if intent.call is Call.REMOVE_TWIN and intent.swap is not None:
+            self.journal = self.journal.with_swap(replace(intent.swap, desired_before=None, lower_to=None))
 
     def _go_on_after(self, intent: Intent, error: AmazonError) -> bool:
         """Whether there is something to do after a failed call, within this run: the next best, or undoing."""
@@ -106,6 +111,9 @@ class Steps:
             return self._launch_failed(swap, error)
         if error.refusal is Refusal.REFUSED and self._failed is None:
             self._failed = error
+            if intent.call is Call.END_ORIGINAL and swap is not None and not swap.urgent:
+                # Nothing was ended or lowered. Of an urgent one that is seen from the desired capacity.
+                self.journal = self.journal.with_swap(replace(swap, phase=Phase.JOINING, lower_to=None))
             return True  # what is true may have changed: look again, once
         self._failed = error
         self._undo(swap, str(error))

@@ -117,7 +117,7 @@ class Swap:
         twin_id: the twin, once it is known.
         since_ms: since when it is in its phase.
         desired_before: the desired capacity before the twin was attached.
-        lower_to: the desired capacity that is to be set, for the original ended by itself.
+        lower_to: the desired capacity once only one of both counts, from when it was asked to be lowered.
         why: in UNDOING, why.
         asked_to_end: whether, in UNDOING, a twin that is not to be seen was asked to end.
     """
@@ -161,6 +161,23 @@ class Swap:
         Source: EC2 Developer Guide, ec2-api-idempotency; 64 ASCII characters at most.
         """
         return f"headroom-{self.swap_id}-{self.attempt}"
+
+    def begun_again(self, at_ms: int) -> "Swap | None":
+        """Another swap of the same original, with what was not tried yet; None if that is nothing."""
+        options = self.options[self.attempt + 1 :]
+        if not options:
+            return None
+        return Swap(
+            swap_id=_swap_id(f"{self.swap_id} {at_ms}"),
+            original_id=self.original_id,
+            purpose=self.purpose,
+            template=self.template,
+            subnet_id=self.subnet_id,
+            options=options,
+            phase=Phase.LAUNCHING,
+            since_ms=at_ms,
+            opened_at_ms=at_ms,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,9 +263,8 @@ class GroupJournal:
 
 def open_swap(planned: PlannedSwap, at_ms: int) -> Swap:
     """A swap at its beginning, known by what is swapped and when it was decided."""
-    decided = f"{planned.group} {planned.original_id} {planned.purpose} {at_ms}"
     return Swap(
-        swap_id=hashlib.sha256(decided.encode()).hexdigest()[:20],
+        swap_id=_swap_id(f"{planned.group} {planned.original_id} {planned.purpose} {at_ms}"),
         original_id=planned.original_id,
         purpose=planned.purpose,
         template=planned.template,
@@ -258,3 +274,7 @@ def open_swap(planned: PlannedSwap, at_ms: int) -> Swap:
         since_ms=at_ms,
         opened_at_ms=at_ms,
     )
+
+
+def _swap_id(decided: str) -> str:
+    return hashlib.sha256(decided.encode()).hexdigest()[:20]

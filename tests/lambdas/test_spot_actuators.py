@@ -286,6 +286,25 @@ def test_forged_messages_of_the_inner_queues_change_nothing(aws: Cloud, made: Ac
     assert len(aws.messages("dead")) == len(forged)
 
 
+def test_what_was_planned_beside_other_swaps_than_there_are_by_now_is_planned_again(aws: Cloud, made: Actuator) -> None:
+    """Two functions plan at the same time; either alone keeps to the share of a pool, both together do not."""
+    aws.make_group(size=4, tags={f"{TAG}:MaxPoolPercent": "25", f"{TAG}:Parallel": "2"})
+    scan(made)
+    first, second = (json.loads(one["Body"]) for one in aws.messages("spot-creator"))
+    planned = [name for _, name in aws.calls].count("DescribeSavingsPlans")
+
+    def overtake(_call: int) -> None:
+        if [name for _, name in aws.calls].count("DescribeSavingsPlans") > planned:  # the first has looked at all
+            aws.at_call = lambda _call: None
+            create(made, json.dumps(second | {"types": first["types"]}).encode())
+
+    aws.at_call = overtake
+    returned = handled(made, lambda body: create(made, body), json.dumps(first))
+    assert returned == {"batchItemFailures": [{"itemIdentifier": "0"}]}
+    create(made, json.dumps(first).encode())
+    assert [swap.option.instance_type for swap in aws.journal().swaps] == ["m5.large", "m5.xlarge"]
+
+
 def test_a_missing_right_ends_in_the_dead_letter_queue_with_the_reason(aws: Cloud, made: Actuator) -> None:
     aws.make_group(size=1)
     scan(made)

@@ -393,3 +393,14 @@ def test_the_commands_of_the_actuators_are_found_by_their_names(name: str) -> No
     command = pkgutil.resolve_name(ACTUATOR_COMMANDS[name])
     assert isinstance(command, click.Command)
     assert command.name == name
+
+
+def test_a_swap_that_is_not_launched_yet_may_come_to_be_of_any_pool_that_is_left_to_it() -> None:
+    tags = {"MaxPoolPercent": "50", "Parallel": "2"}
+    fleet = fleet_of(*(instance(number) for number in (1, 2)), tags=tags)
+    (group,) = fleet.groups
+    (first,) = plan_group(fleet, group, GroupJournal("web"), PlanSettings(), only=instance(1).instance_id).swaps
+    assert [option.instance_type for option in first.options] == ["m5a.large", "m5.large", "m5.xlarge"]
+    under_way = replace(open_swap(first, AT_MS), options=first.options[:2])
+    (second,) = plan_group(fleet, group, GroupJournal("web", swaps=(under_way,)), PlanSettings()).swaps
+    assert [option.instance_type for option in second.options] == ["m5.xlarge"]

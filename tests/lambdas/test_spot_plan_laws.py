@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from connectors.spot_facts import Purchase
 from lambdas.spot.fleet import Fleet, Instance, Market, Pool
 from lambdas.spot.group_policy import read_policy
 from lambdas.spot.plan import GroupPlan, PlanSettings, plan_group
+from lambdas.spot.replacement import plan_replacement
 from lambdas.spot.swap import GroupJournal, LaunchOption, Phase, PlannedSwap, Purpose, Swap, open_swap
 from tests.spot_fleets import AT_MS, TEMPLATE, ZONE, fleet_of, instance
 
@@ -27,7 +28,9 @@ def instances(draw: st.DrawFn, number: int) -> Instance:
 
 @st.composite
 def swaps(draw: st.DrawFn, original: Instance, twin: Instance) -> Swap:
+    phase = draw(st.sampled_from(list(Phase)))
     option = LaunchOption(twin.instance_type, twin.purchase, None)
+    more = draw(st.lists(st.sampled_from(SPOT_TYPES), max_size=2)) if phase is Phase.LAUNCHING else []
     planned = PlannedSwap(
         "web",
         original.instance_id,
@@ -37,11 +40,10 @@ def swaps(draw: st.DrawFn, original: Instance, twin: Instance) -> Swap:
         TEMPLATE,
         "subnet-1",
         ZONE,
-        (option,),
+        (option, *(LaunchOption(name, Purchase.SPOT, None) for name in more)),
         None,
         "",
     )
-    phase = draw(st.sampled_from(list(Phase)))
     return replace(
         open_swap(planned, AT_MS), phase=phase, twin_id=None if phase is Phase.LAUNCHING else twin.instance_id
     )
@@ -71,12 +73,18 @@ def situations(draw: st.DrawFn) -> tuple[Fleet, GroupJournal]:
     fleet = fleet_of(
         *all_instances,
         tags=tags,
-        desired=max(0, len(serving) - len(under_way)),
+        desired=len(serving),
         markets={Pool(name, ZONE): market for name, market in markets.items()},
     )
     (group,) = fleet.groups
     members = tuple(member for member in group.members if member.instance_id in serving)
     return replace(fleet, groups=(replace(group, members=members),)), GroupJournal("web", swaps=tuple(under_way))
+
+
+def wanted(fleet: Fleet, journal: GroupJournal) -> int:
+    """The desired capacity once no swap adds one to it."""
+    serving = {one.instance_id for one in fleet.groups[0].members}
+    return fleet.groups[0].desired - sum({swap.original_id, swap.twin_id} <= serving for swap in journal.swaps)
 
 
 def planned(fleet: Fleet, journal: GroupJournal) -> GroupPlan:
@@ -107,7 +115,7 @@ def test_no_swap_takes_a_group_below_its_minimum_however_it_and_all_others_end(
     fleet, journal = situation
     plan = planned(fleet, journal)
     done = {name: data.draw(st.booleans(), label=name) for name in fleet.instances}
-    least = read_policy(fleet.groups[0].tags).least_on_demand(fleet.groups[0].desired)
+    least = read_policy(fleet.groups[0].tags).least_on_demand(wanted(fleet, journal))
     before, after = on_demand_after(fleet, journal, plan, done)
     assert after >= min(before, least)
 
@@ -119,7 +127,7 @@ def test_a_plan_launches_no_more_on_demand_instances_than_the_minimum_and_lost_p
     fleet, journal = situation
     plan = planned(fleet, journal)
     lost = {Market.FALLBACK, Market.PINNED}
-    least = read_policy(fleet.groups[0].tags).least_on_demand(fleet.groups[0].desired)
+    least = read_policy(fleet.groups[0].tags).least_on_demand(wanted(fleet, journal))
     before, _ = on_demand_after(fleet, journal, plan, dict.fromkeys(fleet.instances, True))
     for_minimum = [
         swap
@@ -127,6 +135,28 @@ def test_a_plan_launches_no_more_on_demand_instances_than_the_minimum_and_lost_p
         if swap.purpose is Purpose.TO_ON_DEMAND and fleet.market(Pool(swap.original_type, swap.zone)) not in lost
     ]
     assert len(for_minimum) <= max(0, least - before)
+
+
+@given(situations(), st.data())
+def test_a_replacement_is_on_demand_where_else_too_few_would_be_and_nowhere_else(
+    situation: tuple[Fleet, GroupJournal], data: st.DataObject
+) -> None:
+    fleet, journal = situation
+    group = fleet.groups[0]
+    taken = {name for swap in journal.swaps for name in (swap.original_id, swap.twin_id)}
+    spots = [instance for _, instance in fleet.serving(group, Purchase.SPOT) if instance.instance_id not in taken]
+    assume(spots)
+    lost = data.draw(st.sampled_from(spots))
+    free = {**group.tags, "AsgOptimiser:MinOnDemand": "0", "AsgOptimiser:MinOnDemandPercent": "0"}
+    found = plan_replacement(fleet, group, lost, journal, PlanSettings())
+    without = plan_replacement(fleet, replace(group, tags=free), lost, journal, PlanSettings())
+    assert isinstance(found, PlannedSwap)
+    assert isinstance(without, PlannedSwap)
+    before, _ = on_demand_after(fleet, journal, GroupPlan("web"), dict.fromkeys(fleet.instances, True))
+    if before < read_policy(group.tags).least_on_demand(wanted(fleet, journal)):
+        assert [option.purchase for option in found.options] == [Purchase.ON_DEMAND]
+    else:
+        assert found.options == without.options
 
 
 @given(situations())
@@ -141,9 +171,9 @@ def test_nothing_is_swapped_twice_and_no_more_at_a_time_than_the_group_allows(
     assert not originals or len(originals) + len(journal.swaps) <= read_policy(fleet.groups[0].tags).parallel
 
 
-@given(situations())
+@given(situations(), st.data())
 def test_no_pool_that_a_plan_launches_into_holds_more_than_its_share_once_all_swaps_are_done(
-    situation: tuple[Fleet, GroupJournal],
+    situation: tuple[Fleet, GroupJournal], data: st.DataObject
 ) -> None:
     fleet, journal = situation
     plan = planned(fleet, journal)
@@ -153,9 +183,10 @@ def test_no_pool_that_a_plan_launches_into_holds_more_than_its_share_once_all_sw
     gone |= {swap.original_id for swap in plan.swaps}
     stay = [fleet.instances[one.instance_id] for one in fleet.groups[0].members if one.instance_id not in gone]
     held = Counter(one.pool for one in stay if one.purchase is Purchase.SPOT)
-    held.update(Pool(swap.option.instance_type, ZONE) for swap in done if swap.option.is_spot)
+    tried = [data.draw(st.sampled_from(swap.options[swap.attempt :])) for swap in done]
+    held.update(Pool(option.instance_type, ZONE) for option in tried if option.is_spot)
     launched = [Pool(swap.options[0].instance_type, ZONE) for swap in plan.swaps if swap.options[0].is_spot]
     held.update(launched)
-    most = read_policy(fleet.groups[0].tags).most_in_pool(fleet.groups[0].desired)
+    most = read_policy(fleet.groups[0].tags).most_in_pool(wanted(fleet, journal))
     assert all(held[pool] <= most for pool in launched)
     assert all(fleet.market(pool) is Market.ARMED for pool in launched)
