@@ -1,13 +1,10 @@
 """On-Demand Instances of a group: how many there will be, and of how many, once its swaps are over. Pure."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from connectors.spot_facts import Purchase
 from lambdas.spot.fleet import Fleet, Group
 from lambdas.spot.swap import GroupJournal, Phase, PlannedSwap, Swap
-
-_NO_WAY_BACK: Final = frozenset({Phase.ENDING, Phase.DRAINING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +52,4 @@ def _outcomes(swap: Swap, serving: set[str]) -> list[bool]:
     undone, done = swap.original_id in serving, not swap.option.is_spot
     if swap.phase is Phase.UNDOING:
         return [undone]
-    return [done] if swap.phase in _NO_WAY_BACK else [undone, done]
+    return [done] if swap.cannot_be_undone else [undone, done]

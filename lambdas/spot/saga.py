@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from connectors.ec2.events import InstanceState
-from connectors.spot_facts import Purchase
-from lambdas.spot.fleet import ASG_TAG, ENDED, Group, Instance, Member
+from lambdas.spot.circumstances import Circumstances
+from lambdas.spot.fleet import ENDED, Group, Instance, Member
 from lambdas.spot.observed import Observed
 from lambdas.spot.saga_step import Call, Intent, Rest, SagaSettings, Step, Wait
 from lambdas.spot.swap import GroupJournal, Outcome, Phase, RaisedMaxSize, Swap
@@ -29,8 +29,6 @@ _Decision = Step | _Moved | Wait
 
 _IN_THE_GROUP: Final = frozenset({Phase.ATTACHING, Phase.JOINING, Phase.ENDING, Phase.DRAINING})
 """The twin may be in the group, and goes with it when it is deleted; one that does not is ended."""
-
-_NO_WAY_BACK: Final = frozenset({Phase.ENDING, Phase.DRAINING})
 
 
 def next_step(journal: GroupJournal, seen: Observed, at_ms: int, settings: SagaSettings) -> Step:
@@ -96,12 +94,17 @@ class _Deciding:
     at_ms: int
     settings: SagaSettings
 
+    @property
+    def met(self) -> Circumstances:
+        """What it meets in its group."""
+        return Circumstances(self.journal, self.swap, self.seen)
+
     def launching(self) -> _Decision:
         swap = self.swap
         twin = self.seen.twin_of(swap)
         if twin is not None:
             return self._moved(Phase.WARMING, twin_id=twin.instance_id)
-        obstacle = self._obstacle()
+        obstacle = self.met.obstacle()
         if swap.asked_at_ms is None:
             if obstacle:
                 return self._ended(Outcome.UNDONE, obstacle)
@@ -119,21 +122,14 @@ class _Deciding:
             return self._wait("the twin to be seen")
         if twin is None or twin.state in ENDED:
             return self._ended(Outcome.UNDONE, "the twin ended before it was attached")
-        if obstacle := self._obstacle():
+        if obstacle := self.met.obstacle():
             return self.undo(obstacle)
-        if reason := self._not_ready(twin):
+        if reason := self.met.not_ready(twin):
             late = self.at_ms >= swap.since_ms + self.settings.warm_ms
             return self.undo(f"too late for {reason}") if late else self._wait(reason)
         if weaker := self.seen.weaker[twin.instance_id]:
             return self.undo(f"the twin is weaker than the original: {'; '.join(weaker)}")
         return self._attach(twin)
-
-    def _not_ready(self, twin: Instance) -> str | None:
-        if twin.state is not InstanceState.RUNNING:
-            return "the twin to run"
-        if not self.swap.urgent and twin.instance_id not in self.seen.passed_checks:
-            return "the twin to pass its status checks"
-        return None if twin.instance_id in self.seen.weaker else "the twin to be compared with the original"
 
     def _attach(self, twin: Instance) -> _Decision:
         group = self.seen.group
@@ -159,7 +155,7 @@ class _Deciding:
             return self._moved(Phase.JOINING)
         if twin is None or twin.state in ENDED:
             return self._give_back(Outcome.UNDONE, "the twin ended while it was attached")
-        if obstacle := self._obstacle():
+        if obstacle := self.met.obstacle():
             return self.undo(obstacle)
         if self.at_ms >= self.swap.since_ms + self.settings.join_ms:
             return self.undo("the twin could not be attached in time")
@@ -177,21 +173,21 @@ class _Deciding:
 
     def _both_are_members(self, group: Group) -> _Decision:
         swap = self.swap
-        if obstacle := self._obstacle():
+        if obstacle := self.met.obstacle():
             return self.undo(obstacle)
-        if swap.urgent and self._original_ended() and group.desired > group.min_size:
+        if swap.urgent and self.met.original_ended() and group.desired > group.min_size:
             return self._end_original(group)  # before the group notices, and launches one more
         late = self.at_ms >= swap.since_ms + self.settings.join_ms
         if not self.seen.serves(swap.twin_id or ""):
             return self.undo("the twin did not serve in time") if late else self._wait("the twin to serve")
-        if self._gives_way():
+        if self.met.gives_way():
             return self._wait("a replacement in the group to be over")
-        if reason := self._scaled(group):
+        if reason := self.met.scaled(group):
             return self._ended(Outcome.KEPT, f"{reason}, and the group keeps both")
         if self.seen.serving_without(swap.original_id) < group.desired - 1:
             reason = "others of the group do not serve"
             return self._ended(Outcome.KEPT, f"{reason}, and it keeps both") if late else self._wait(reason)
-        if reason := self._needed_on_demand(group):
+        if reason := self.met.needed_on_demand(group):
             return self.undo(reason)
         return self._end_original(group)
 
@@ -199,51 +195,13 @@ class _Deciding:
         ending = replace(self.swap, phase=Phase.ENDING, lower_to=group.desired - 1)
         return self._call(Call.END_ORIGINAL, ending, self.swap.original_id)
 
-    def _gives_way(self) -> bool:
-        """Whether it lets the replacement of an interrupted instance be over first.
-
-        Until then the group gives up nothing, and its desired capacity does not tell whether anybody scaled it.
-        """
-        return not self.swap.urgent and any(
-            one.urgent and one.phase is not Phase.DRAINING for one in self.journal.swaps
-        )
-
-    def _needed_on_demand(self, group: Group) -> str | None:
-        """Why the original must stay On-Demand, as the group is by now; None if it need not."""
-        swap, seen = self.swap, self.seen
-        original = seen.instances.get(swap.original_id)
-        if not swap.option.is_spot or original is None or original.purchase is not Purchase.ON_DEMAND:
-            return None
-        others = [one for one in self.journal.swaps if one.phase not in _NO_WAY_BACK]
-        uncounted = {swap.original_id, *(one.twin_id for one in others)}  # others are asked this at their own end
-        left = sum(
-            member.serves and member.instance_id not in uncounted and seen.is_on_demand(member.instance_id)
-            for member in group.members
-        )
-        least = seen.policy.least_on_demand(group.desired - 1)
-        return f"the group must have {least} On-Demand, and would have {left}" if left < least else None
-
-    def _scaled(self, group: Group) -> str | None:
-        """How the group was scaled while it held both, so that neither is one too many; None if it was not."""
-        swap = self.swap
-        if not swap.urgent and swap.desired_before is not None and group.desired != swap.desired_before + 1:
-            return f"the group was scaled from {swap.desired_before + 1} to {group.desired}"
-        if group.desired - 1 < group.min_size:
-            return f"MinSize is {group.min_size} by now"
-        return None
-
     def ending(self) -> _Decision:
         group = self.seen.group
         original = group.member(self.swap.original_id) if group else None
-        if (original is None or original.leaves) and not self._ended_by_itself(group):
+        if (original is None or original.leaves) and not self.met.ended_by_itself(group):
             return self._moved(Phase.DRAINING)
         # It was not ended by us. What is to be done is decided as before that was asked for.
         return _Moved(self.journal.with_swap(replace(self.swap, phase=Phase.JOINING, lower_to=None)))
-
-    def _ended_by_itself(self, group: Group | None) -> bool:
-        """Whether the group still counts an original that is gone, and that was to end by itself in any case."""
-        swap = self.swap
-        return swap.urgent and group is not None and swap.lower_to is not None and group.desired == swap.lower_to + 1
 
     def draining(self) -> _Decision:
         group, original = self.seen.group, self.seen.instances.get(self.swap.original_id)
@@ -281,9 +239,9 @@ class _Deciding:
             return self._ended(Outcome.UNDONE, f"{why}; the twin goes with it")
         if twin.leaves:
             return self._wait("the twin to leave the group")
-        if self._gives_way():
+        if self.met.gives_way():
             return self._wait("a replacement in the group to be over")
-        if reason := self._scaled(group):
+        if reason := self.met.scaled(group):
             return self._ended(Outcome.KEPT, f"{why}; but {reason}, and it keeps the twin")
         if self.seen.serving_without(twin.instance_id) < group.desired - 1:
             if self.at_ms < self.swap.since_ms + self.settings.join_ms:
@@ -295,9 +253,9 @@ class _Deciding:
     def _give_back(self, outcome: Outcome, reason: str) -> _Decision:
         """The end of a swap of which one instance went by itself, while the group may still count both."""
         swap, group = self.swap, self.seen.group
-        if group is None or group.deleting or swap.desired_before is None or not self._was_attached():
+        if group is None or group.deleting or swap.desired_before is None or not self.met.was_attached():
             return self._ended(outcome, reason)
-        if self._gives_way():
+        if self.met.gives_way():
             return self._wait("a replacement in the group to be over")
         to = swap.lower_to
         if to is None:
@@ -310,35 +268,6 @@ class _Deciding:
             # The group has launched one more. Lowered now, it might end one that serves, and keep one that does not.
             return self._wait("the group to serve in full before its desired capacity is put back")
         return self._call(Call.LOWER_DESIRED, replace(swap, lower_to=to), size=to)
-
-    def _was_attached(self) -> bool:
-        """Whether the twin was ever in the group; Auto Scaling tags what is in a group, and the tag stays."""
-        twin = self.seen.twin_of(self.swap)
-        if self.swap.phase is Phase.JOINING:
-            return True
-        return twin is not None and ASG_TAG in twin.tags
-
-    def _original_ended(self) -> bool:
-        original = self.seen.instances.get(self.swap.original_id)
-        return original is None or original.state in ENDED
-
-    def _obstacle(self) -> str | None:
-        """Why the swap must not go on, None if it may."""
-        swap, seen, group = self.swap, self.seen, self.seen.group
-        if group is None or group.deleting:
-            return "the group is gone"
-        if not seen.managed:
-            return "the group no longer has the tag"
-        original = group.member(swap.original_id)
-        if swap.urgent:
-            return None if original is not None else "the original has left the group"
-        if seen.busy:
-            return seen.busy
-        if original is None or not original.serves or self._original_ended():
-            return "the original no longer serves"
-        if original.protected_from_scale_in or swap.original_id in seen.guarded:
-            return "the original is protected"
-        return None
 
     def _moved(self, phase: Phase, *, twin_id: str | None = None) -> _Moved:
         moved = replace(self.swap, phase=phase, since_ms=self.at_ms, twin_id=twin_id or self.swap.twin_id)

@@ -91,6 +91,7 @@ class Phase(StrEnum):
     """The twin is to go, wherever it is."""
 
 
+_PAST_UNDOING: Final = frozenset({Phase.ENDING, Phase.DRAINING})
 _CROWDED: Final = frozenset({Phase.ATTACHING, Phase.JOINING, Phase.ENDING})
 
 
@@ -148,6 +149,11 @@ class Swap:
     def crowds(self) -> bool:
         """Whether the group may hold original and twin, and its desired capacity may be one more."""
         return self.phase in _CROWDED or (self.phase is Phase.UNDOING and self.desired_before is not None)
+
+    @property
+    def cannot_be_undone(self) -> bool:
+        """Whether the original may have been ended, so that it is the twin that stays."""
+        return self.phase in _PAST_UNDOING
 
     @property
     def option(self) -> LaunchOption:
