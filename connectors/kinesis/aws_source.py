@@ -32,6 +32,7 @@ from connectors.kinesis.source import row_type, table_schema
 _QUOTE: Final = "'"
 # Its second listing fails where the first has not come back by then.
 _LEAST_DISCOVERY_MS: Final = 10_000
+_FACTORY: Final = "org.apache.flink.connector.kinesis.table.KinesisDynamicTableFactory"
 _MISSING: Final = (
     'the reader "aws" needs AWS\'s connector for Flink 2 as a jar: give kinesis.jar the file '
     "flink-sql-connector-aws-kinesis-streams (version 6 or above; on Maven Central, or built from the sources of "
@@ -49,14 +50,18 @@ def aws_kinesis_table(
 ) -> Table:
     """The same rows as `connectors.kinesis.source.kinesis_table`, from AWS's source.
 
+    On the managed service the jar of the package is on the class path of the job already, and `jar` the name of a file
+    that is not there.
+
     Raises:
         KinesisError: There is no such jar, or the stream cannot be found.
     """
-    if jar is None or not jar.is_file():
+    if jar is not None and jar.is_file():
+        streams.add_jars(jar.resolve().as_uri())  # for where the job runs
+        tables.execute_sql(f"ADD JAR '{str(jar.resolve()).replace(_QUOTE, 2 * _QUOTE)}'")  # for where it is planned
+    elif not _is_on_class_path():
         message = _MISSING if jar is None else f"{jar}: no such file; {_MISSING}"
         raise KinesisError(message)
-    streams.add_jars(jar.resolve().as_uri())  # for where the job runs
-    tables.execute_sql(f"ADD JAR '{str(jar.resolve()).replace(_QUOTE, 2 * _QUOTE)}'")  # for where it is planned
     records = tables.from_descriptor(_descriptor(config, KinesisClient(config).arn()))
     read = (
         tables.to_data_stream(records)
@@ -67,6 +72,18 @@ def aws_kinesis_table(
         .set_parallelism(1)
     )
     return tables.from_data_stream(read, table_schema(columns))
+
+
+def _is_on_class_path() -> bool:
+    from py4j.protocol import Py4JJavaError
+    from pyflink.java_gateway import get_gateway
+
+    loader = get_gateway().jvm.java.lang.Thread.currentThread().getContextClassLoader()
+    try:
+        loader.loadClass(_FACTORY)
+    except Py4JJavaError:
+        return False
+    return True
 
 
 def _descriptor(config: KinesisConfig, arn: str) -> TableDescriptor:

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,32 @@ def test_more_readers_than_there_is_parallelism_are_refused_before_they_are_depl
     done = run_infra("-m", "infra.app", tmp_path / "d.toml", "--out", tmp_path / "out")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == f"infra: {tmp_path}/s.toml: kinesis.subtasks: 3 is above kpus.usage, 2"
+
+
+def test_a_connector_jar_in_a_package_is_on_the_path_of_its_job_and_its_reader_is_refused_without_one(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "s.toml").write_text('[kinesis]\nreader = "aws"\njar = "aws-kinesis.jar"\n')
+    (tmp_path / "d.toml").write_text(
+        f'packages = "{tmp_path}"\nsettings = "{tmp_path}/s.toml"\ncapabilities = ["usage"]'
+    )
+    command = ("-m", "infra.app", tmp_path / "d.toml", "--out", tmp_path / "out")
+    with zipfile.ZipFile(tmp_path / "usage.zip", "w") as archive:
+        archive.writestr("main.py", "")
+    refused = run_infra(*command)
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1] == (
+        f'infra: {tmp_path}/s.toml: kinesis.reader: "aws", and {tmp_path}/usage.zip has no jar: '
+        f"headroom package usage --connector-jar FILE --out {tmp_path}"
+    )
+    with zipfile.ZipFile(tmp_path / "usage.zip", "a") as archive:
+        archive.writestr("lib/aws-kinesis.jar", "")
+    assert run_infra(*command).returncode == 0
+    (template,) = [each for each in read_templates(tmp_path / "out") if each.stack.endswith("usage")]
+    (job,) = template.of_type("AWS::KinesisAnalyticsV2::Application").values()
+    groups = job["ApplicationConfiguration"]["EnvironmentProperties"]["PropertyGroups"]
+    (run,) = [each for each in groups if each["PropertyGroupId"] == "kinesis.analytics.flink.run.options"]
+    assert run["PropertyMap"]["jarfile"] == "lib/aws-kinesis.jar"
 
 
 def test_linters_find_nothing(out: Path) -> None:
