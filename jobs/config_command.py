@@ -73,8 +73,8 @@ def to_properties(file: Path) -> None:
     """Print the settings given in FILE as property groups.
 
     That is how Managed Service for Apache Flink hands settings to a job: as EnvironmentProperties of the application,
-    and there as /etc/flink/application_properties.json. Settings left at their defaults are not written, but for those of
-    a rule or a table.
+    and there as /etc/flink/application_properties.json. Settings left at their defaults are not written, but for those
+    of a rule or a table.
 
     
     Exit status: 0, or 2 when FILE cannot be used or its settings have no room in property groups.

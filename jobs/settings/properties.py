@@ -56,8 +56,9 @@ class PropertiesError(ValueError):
 
 
 def to_groups(settings: Settings) -> Groups:
-    """The settings that were given, as property groups; those left at their defaults are not written, but for
-    those of a rule or a table, whose being there says something.
+    """The settings that were given, as property groups; those left at their defaults are not written.
+
+    But for those of a rule or a table, whose being there says something.
 
     Raises:
         PropertiesError: They have no room in property groups, all of what has none being told.
