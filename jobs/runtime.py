@@ -274,8 +274,8 @@ class RunningJob:
 
     def savepoint(self, directory: Path) -> Path:
         """Stop it with a savepoint, and tell where that is."""
-        kind = get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
         with _told_as_failure():
+            kind = get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
             stopped = self._client.stopWithSavepoint(False, directory.resolve().as_uri(), kind)
             return Path(urlsplit(str(stopped.get())).path)
 

@@ -37,7 +37,11 @@ from connectors.sqs.send import Answer, connect, require_fifo_queue, send
 
 SENT, EXPIRED, REFUSED = "sent", "expired", "refused"
 TOLD_TYPE: Final = Types.ROW_NAMED(["kind", "line"], [Types.STRING(), Types.STRING()])
-"""What the sink tells of each message: one of the three words, and a line of JSON."""
+"""What the sink tells of each message: one of the three words, and a line of JSON.
+
+It has `group_id` and `deduplication_id`, `came_at_ms` (null of a message that a checkpoint brought back) and `at_ms`,
+and of a refused one the `reason` and the `body`.
+"""
 
 # One call sends for so long at most before other work of the task, such as a checkpoint, has its turn.
 _LONGEST_TURN_S: Final = 0.5
@@ -97,6 +101,8 @@ class SqsOutbox(KeyedProcessFunction):
         self._kept: MapState = runtime_context.get_map_state(MapStateDescriptor("waiting", Types.LONG(), _MESSAGE_TYPE))
         # What is in the state, in the order in which it is to be sent; read once, for the state is read by nobody else.
         self._outbox: Outbox | None = None
+        # When each came, by its number; nobody needs to know that of one that a checkpoint brings back.
+        self._came_at_ms: dict[int, int] = {}
         metrics = runtime_context.get_metrics_group().add_group(PUBLISHED).add_group("outbox")
         self._counters: dict[str, Counter] = {kind: metrics.counter(kind) for kind in (SENT, EXPIRED, REFUSED)}
         self._outages: Counter = metrics.counter("outages")
@@ -108,7 +114,8 @@ class SqsOutbox(KeyedProcessFunction):
             return iter(())
         waiting = self._restored().add(self._as_message(value))
         self._kept.put(waiting.number, tuple(waiting.message))
-        ctx.timer_service().register_processing_time_timer(_now_ms())
+        now_ms = self._came_at_ms[waiting.number] = _now_ms()
+        ctx.timer_service().register_processing_time_timer(now_ms)
         return iter(())
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
@@ -158,6 +165,7 @@ class SqsOutbox(KeyedProcessFunction):
         line: dict[str, Any] = {
             "group_id": message.group_id,
             "deduplication_id": message.deduplication_id,
+            "came_at_ms": self._came_at_ms.pop(waiting.number, None),
             "at_ms": _now_ms(),
         }
         return Row(kind, json.dumps(line if reason is None else line | {"reason": reason, "body": message.body}))

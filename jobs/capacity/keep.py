@@ -48,8 +48,6 @@ _METRIC_OF_DECISION: Final = {
 # In a log, of each kind so many lines a minute at most; the metrics count all.
 _MOST_LOGGED: Final = 20
 _LOG_PERIOD_S: Final = 60.0
-# Actions that were decided and of which the queue has not been heard; more are not waited for.
-_MOST_AWAITED: Final = 100_000
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +72,6 @@ class Keep(ProcessFunction):
         metrics.gauge(ACTION_DELAY, lambda: delay.longest_ms(_now_ms()))
         standing = self._standing = Standing(self._settings.window.step_ms)
         metrics.gauge(LAG, lambda: standing.lag_ms(_now_ms()) or 0)
-        self._decided_at_ms: dict[str, int] = {}
         self._lines: Lines = DirectoryLines(self._directory) if self._directory else LoggedLines()
         self._tell: dict[str, Callable[[str, str], None]] = {
             OutcomeKind.REPORT: self._report,
@@ -124,17 +121,14 @@ class Keep(ProcessFunction):
         self._standing.add_decision(kind)
         is_shadow = kind in SHADOWS or (self._settings.shadow and not uses_rules(self._settings))
         self._lines.add_text("shadow" if is_shadow else "actions", line)
-        if not is_shadow and len(self._decided_at_ms) < _MOST_AWAITED:
-            self._decided_at_ms[action["action_id"]] = _now_ms()
 
     def _delivery(self, kind: str, line: str) -> None:
         self._standing.add_delivery(kind)
         told = msgspec.json.decode(line)
-        action_id = told["deduplication_id"]
-        decided_at_ms = self._decided_at_ms.pop(action_id, None)
+        decided_at_ms = told.pop("came_at_ms")
         if kind == SENT:
-            sent = {"action_id": action_id, "decided_at_ms": decided_at_ms, "sent_at_ms": told["at_ms"]}
-            self._lines.add("delivery", [sent])
+            sent = {"decided_at_ms": decided_at_ms, "sent_at_ms": told["at_ms"]}
+            self._lines.add("delivery", [{"action_id": told["deduplication_id"], **sent}])
         else:
             self._lines.add("undelivered", [{"outcome": kind, **told}])
 

@@ -31,8 +31,6 @@ from jobs.metric_names import ACTION_DELAY, LAG, SPOT_DECIDED, SPOT_READ
 from jobs.settings import Settings
 from jobs.spot.outcomes import OutcomeKind
 
-# Actions that were decided and of which the queue has not been heard; more are not waited for.
-_MOST_AWAITED = 100_000
 _METRIC_OF_ACTION: Final[dict[str, str]] = {
     SpotActionType.REPLACE_INSTANCE: "replacements",
     SpotActionType.FALL_BACK: "fall_backs",
@@ -95,7 +93,6 @@ class Keep(ProcessFunction):
         delay = self._action_delay = ActionDelay()
         metrics.gauge(ACTION_DELAY, lambda: delay.longest_ms(_now_ms()))
         metrics.gauge(LAG, lambda: standing.lag_ms(_now_ms()) or 0)
-        self._decided_at_ms: dict[str, int] = {}
         self._lines: Lines = DirectoryLines(self._directory) if self._directory else LoggedLines()
 
     def close(self) -> None:
@@ -130,8 +127,6 @@ class Keep(ProcessFunction):
             self._counters["replacements_unannounced"].inc()
         self._action_delay.add(action["issued_at_ms"], _now_ms())
         self._lines.add_text("shadow" if self._shadow else "actions", line)
-        if not self._shadow and len(self._decided_at_ms) < _MOST_AWAITED:
-            self._decided_at_ms[action["action_id"]] = _now_ms()
 
     def _records(self, counted: dict[str, Any]) -> None:
         self._standing.kinds.update(counted["counts"])
@@ -144,11 +139,10 @@ class Keep(ProcessFunction):
 
     def _delivery(self, kind: str, told: dict[str, Any]) -> None:
         self._standing.delivered[kind] += 1
-        action_id = told["deduplication_id"]
-        decided_at_ms = self._decided_at_ms.pop(action_id, None)
+        decided_at_ms = told.pop("came_at_ms")
         if kind == SENT:
-            sent = {"action_id": action_id, "decided_at_ms": decided_at_ms, "sent_at_ms": told["at_ms"]}
-            self._lines.add("delivery", [sent])
+            sent = {"decided_at_ms": decided_at_ms, "sent_at_ms": told["at_ms"]}
+            self._lines.add("delivery", [{"action_id": told["deduplication_id"], **sent}])
         else:
             self._lines.add("undelivered", [{"outcome": kind, **told}])
 

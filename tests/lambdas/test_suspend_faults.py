@@ -222,7 +222,7 @@ def test_a_login_that_ended_during_an_invocation_is_renewed(shared_server: Valke
 def test_each_lease_ends_when_everything_else_is_dead(actuator: Actuator, own_server: ValkeyServer) -> None:
     # No message follows, nobody renews, no actuator runs: the entries go by themselves.
     actuator.use(own_server.port)
-    actions = [suspend(f"account-{number}", lease_ms=100 + 30 * number) for number in range(5)]
+    actions = [suspend(f"account-{number}", lease_ms=3_000 + 30 * number) for number in range(5)]
     actuator.apply(*actions)
     owner = own_server.client()
     eventually(lambda: bool(owner.dbsize() == 0), "a suspension is stuck")
