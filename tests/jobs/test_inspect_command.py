@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
@@ -336,6 +336,9 @@ WRONG: list[Any] = [None, True, 0, -1, 7, 1.5, 10**30, "", "x", "MODIFY", "\x00"
 WRONG += [{"N": "1e400"}, {"B": "YQ=="}, {"S": "a", "N": "1"}, {"S": None}, {"id": {"S": "b"}}, "aws:dynamodb"]
 
 
+AHEAD = "far ahead of the records around it"
+
+
 def with_wrong(place: Sequence[Any], wrong: Any, *, missing: bool) -> bytes:
     whole = json.loads(json.dumps(WHOLE))
     if not place:
@@ -352,6 +355,7 @@ def with_wrong(place: Sequence[Any], wrong: Any, *, missing: bool) -> bytes:
 
 @examples(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from(list(leaves(WHOLE))), st.sampled_from(WRONG), st.booleans()), max_size=25))
+@example([(("eventID",), None, False), *[(("dynamodb", "ApproximateCreationDateTime"), 7, False)] * 2])
 def test_inspect_and_lane_agree_on_records_broken_anywhere_outside_their_images(
     tmp_path: Path, broken: list[tuple[tuple[Any, ...], Any, bool]]
 ) -> None:
@@ -359,7 +363,9 @@ def test_inspect_and_lane_agree_on_records_broken_anywhere_outside_their_images(
     found = assert_same(store(tmp_path / "file", FORMS["lines"]([SOUND[0], *content])), SETTINGS)
     assert len(found) == 1 + len(content)
     expected = [parse_change(each, {"conversations": TableSchema("pk")}) for each in content]
-    assert [type(each) for each in found[1:]] == [type(each) for each in expected]
+    # Whose clock is wrong the records around it tell, and another test: alone, each of these is a change.
+    alone = [Change if isinstance(each, Malformed) and AHEAD in each.reason else type(each) for each in found[1:]]
+    assert alone == [type(each) for each in expected]
 
 
 def test_inspect_and_lane_agree_on_clocks(tmp_path: Path) -> None:
