@@ -26,6 +26,7 @@ def observe(describe: Describe, journal: GroupJournal, tag: str, compared: dict[
     """
     group = describe.groups([journal.group]).get(journal.group)
     stays = group is not None and not group.deleting
+    policy = _policy(group, tag) if group else None
     others = group.members if group and stays and any(swap.phase in _IN_THE_GROUP for swap in journal.swaps) else ()
     instances = describe.instances([*_known(journal.swaps), *(member.instance_id for member in others)])
     unanswered = [swap.swap_id for swap in journal.swaps if swap.twin_id is None and swap.asked_at_ms is not None]
@@ -41,8 +42,8 @@ def observe(describe: Describe, journal: GroupJournal, tag: str, compared: dict[
     joining = _running_twins(journal.swaps, instances, _JOINING)
     return Observed(
         group=group,
-        managed=group is not None and is_managed(group, tag),
-        policy=_policy(group, tag),
+        managed=policy is not None and policy.enabled,
+        policy=policy or GroupPolicy(),
         busy=_busy(describe, group) if group and stays and careful else None,
         instances=instances,
         passed_checks=passed,
@@ -54,17 +55,15 @@ def observe(describe: Describe, journal: GroupJournal, tag: str, compared: dict[
 
 def is_managed(group: Group, tag: str) -> bool:
     """Whether the tags of a group let it be changed."""
-    try:
-        return read_policy(group.tags, tag).enabled
-    except PolicyError:
-        return False
+    policy = _policy(group, tag)
+    return policy is not None and policy.enabled
 
 
-def _policy(group: Group | None, tag: str) -> GroupPolicy:
+def _policy(group: Group, tag: str) -> GroupPolicy | None:
     try:
-        return read_policy(group.tags, tag) if group else GroupPolicy()
+        return read_policy(group.tags, tag)
     except PolicyError:
-        return GroupPolicy()
+        return None
 
 
 def _known(swaps: Iterable[Swap]) -> list[str]:

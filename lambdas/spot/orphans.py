@@ -1,12 +1,12 @@
 """Orphans: instances that the actuators launched and that are in no group. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from connectors.spot_facts import Purchase
 from lambdas.spot.fleet import ENDED, Fleet, Instance
-from lambdas.spot.swap import GroupJournal, Phase, PlannedSwap, Purpose, Swap
+from lambdas.spot.swap import GroupJournal, Phase, PlannedSwap, Purpose, Swap, open_swap
 
 GRACE_MS: Final = 15 * 60_000
 """How long an instance may be in no group before anybody wonders. A launch whose answer was lost is taken up sooner."""
@@ -102,16 +102,11 @@ def _could_be_twin(instance: Instance, swap: PlannedSwap) -> bool:
 
 def _adopted(instance: Instance, planned: PlannedSwap, at_ms: int) -> Swap:
     options = tuple(option for option in planned.options if option.instance_type == instance.instance_type)
-    return Swap(
+    return replace(
+        open_swap(planned, at_ms),
         swap_id=instance.swap_id or instance.instance_id,
-        original_id=planned.original_id,
-        purpose=planned.purpose,
-        template=planned.template,
-        subnet_id=planned.subnet_id,
         options=options,
         phase=Phase.WARMING,
-        since_ms=at_ms,
-        opened_at_ms=at_ms,
         asked_at_ms=at_ms,
         twin_id=instance.instance_id,
     )

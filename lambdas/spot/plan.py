@@ -115,13 +115,14 @@ def plan_group(
         return GroupPlan(group.name, refusal=str(error), desired=group.desired)
     refusal = group_refusal(group, fleet.changing_stacks, enabled=policy.enabled) or not_now(policy, fleet.at_ms)
     desired = wanted_capacity(group, journal)
-    planning = _Planning(fleet, group, journal, policy, settings, only)
+    least = policy.least_on_demand(desired)
+    planning = _Planning(fleet, group, journal, policy, settings, least, only)
     plan = GroupPlan(
         group.name,
         notes=_notes(group),
         desired=desired,
         on_demand=len(fleet.serving(group, Purchase.ON_DEMAND)),
-        least_on_demand=policy.least_on_demand(desired),
+        least_on_demand=least,
     )
     if refusal:
         return replace(plan, refusal=refusal)
@@ -141,7 +142,8 @@ class _Planning:
     journal: GroupJournal
     policy: GroupPolicy
     settings: PlanSettings
-    only: str | None = None
+    least: int
+    only: str | None
 
     def filled(self, plan: GroupPlan) -> GroupPlan:
         """The plan with its swaps: the most pressing first, as many as the group's tags allow at a time."""
@@ -213,9 +215,9 @@ class _Planning:
         )
 
     def _wanted(self, instance: Instance, on_demand: OnDemandCount, free: FreeCover) -> tuple[Purpose, str] | Kept:
-        least = self.policy.least_on_demand(wanted_capacity(self.group, self.journal))
+        least = self.least
         if instance.purchase is Purchase.SPOT:
-            return self._wanted_of_spot(instance, on_demand.likely, least, free)
+            return self._wanted_of_spot(instance, on_demand.likely, free)
         if cover := self.settings.covered.get(instance.instance_id):
             return Kept(instance.instance_id, f"covered by {cover}")
         if on_demand.least <= least:
@@ -228,17 +230,15 @@ class _Planning:
             )
         return Purpose.TO_SPOT, f"{on_demand.least} are On-Demand, {least} must be"
 
-    def _wanted_of_spot(
-        self, instance: Instance, on_demand: int, least: int, free: FreeCover
-    ) -> tuple[Purpose, str] | Kept:
+    def _wanted_of_spot(self, instance: Instance, on_demand: int, free: FreeCover) -> tuple[Purpose, str] | Kept:
         market = self.fleet.market(instance.pool)
         if market in LOST_MARKETS:
             return (
                 Purpose.TO_ON_DEMAND,
                 f"Spot capacity of {instance.instance_type} in {instance.zone} is given up: {market}",
             )
-        if on_demand < least:
-            return Purpose.TO_ON_DEMAND, f"{on_demand} are On-Demand, {least} must be"
+        if on_demand < self.least:
+            return Purpose.TO_ON_DEMAND, f"{on_demand} are On-Demand, {self.least} must be"
         if cover := free.covers(instance.as_at_first):
             return Purpose.TO_ON_DEMAND, f"it would be covered by {cover}, paid for and free"
         return Kept(instance.instance_id, "it is Spot already")

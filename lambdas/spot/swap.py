@@ -173,17 +173,7 @@ class Swap:
         options = self.options[self.attempt + 1 :]
         if not options:
             return None
-        return Swap(
-            swap_id=_swap_id(f"{self.swap_id} {at_ms}"),
-            original_id=self.original_id,
-            purpose=self.purpose,
-            template=self.template,
-            subnet_id=self.subnet_id,
-            options=options,
-            phase=Phase.LAUNCHING,
-            since_ms=at_ms,
-            opened_at_ms=at_ms,
-        )
+        return _begun(f"{self.swap_id} {at_ms}", self, options, at_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,18 +259,19 @@ class GroupJournal:
 
 def open_swap(planned: PlannedSwap, at_ms: int) -> Swap:
     """A swap at its beginning, known by what is swapped and when it was decided."""
+    decided = f"{planned.group} {planned.original_id} {planned.purpose} {at_ms}"
+    return _begun(decided, planned, planned.options, at_ms)
+
+
+def _begun(decided: str, wanted: PlannedSwap | Swap, options: tuple[LaunchOption, ...], at_ms: int) -> Swap:
     return Swap(
-        swap_id=_swap_id(f"{planned.group} {planned.original_id} {planned.purpose} {at_ms}"),
-        original_id=planned.original_id,
-        purpose=planned.purpose,
-        template=planned.template,
-        subnet_id=planned.subnet_id,
-        options=planned.options,
+        swap_id=hashlib.sha256(decided.encode()).hexdigest()[:20],
+        original_id=wanted.original_id,
+        purpose=wanted.purpose,
+        template=wanted.template,
+        subnet_id=wanted.subnet_id,
+        options=options,
         phase=Phase.LAUNCHING,
         since_ms=at_ms,
         opened_at_ms=at_ms,
     )
-
-
-def _swap_id(decided: str) -> str:
-    return hashlib.sha256(decided.encode()).hexdigest()[:20]
