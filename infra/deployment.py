@@ -2,7 +2,6 @@
 
 import re
 import tomllib
-import zipfile
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -21,7 +20,6 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9-]{1,19}")
 # Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
 _TABLE: Final = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 _ROLE_ARN: Final = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/.+")
-_CONNECTOR_JAR: Final = re.compile(r"lib/[^/]+\.jar")  # where `headroom package` puts it
 _TAG: Final = re.compile(r"[A-Za-z0-9_.:/=+@-]{1,100}")
 _LONGEST_RETENTION_DAYS: Final = 3653
 
@@ -102,12 +100,6 @@ def package(deployment: Deployment, name: str) -> Path:
         message = f"{path}: not there; build it: headroom package {name} --out {deployment.packages}"
         raise PackageMissingError(message)
     return path
-
-
-def connector_jar(path: Path) -> str | None:
-    """The place in a package of the connector jar that was put in, if one was."""
-    with zipfile.ZipFile(path) as archive:
-        return next((name for name in sorted(archive.namelist()) if _CONNECTOR_JAR.fullmatch(name)), None)
 
 
 def read_deployment(path: Path) -> Deployment:

@@ -1,5 +1,6 @@
 """A job on Managed Service for Apache Flink: application, role, logs, alarms."""
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -13,8 +14,10 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3_assets as assets
 from constructs import Construct
 
-from infra.deployment import Capability, Deployment, DeploymentError, connector_jar, package
+from infra.deployment import Capability, Deployment, DeploymentError, package
 from infra.parts import alarm, alarm_on_silence, allow, depend_on_policy, retention, role, use_key
+from jobs.package.run_options import GROUP as RUN_GROUP
+from jobs.package.run_options import run_options
 from jobs.settings.aws import KinesisReader
 from jobs.settings.load import load_settings
 from jobs.settings.properties import to_groups
@@ -170,16 +173,15 @@ def _groups(
             [f"{deployment.settings}: kinesis.subtasks: {subtasks} is above kpus.{capability}, {kpus}"]
         )
     zipped = package(deployment, capability)
-    run, jar = {"python": "main.py", "pyFiles": "dep/"}, connector_jar(zipped)
-    if jar is not None:
-        run["jarfile"] = jar
-    elif read.kinesis.reader is KinesisReader.AWS and capability is not Capability.SPOT:
+    with zipfile.ZipFile(zipped) as archive:
+        run = run_options(archive.namelist())
+    if "jarfile" not in run and read.kinesis.reader is KinesisReader.AWS and capability is not Capability.SPOT:
         build_it = f"headroom package {capability} --connector-jar FILE --out {deployment.packages}"
         raise DeploymentError([f'{deployment.settings}: kinesis.reader: "aws", and {zipped} has no jar: {build_it}'])
     settings = to_groups(read)
     for group, entries in ends.items():
         settings[group] = settings.get(group, {}) | dict(entries)
-    return {"kinesis.analytics.flink.run.options": run, **settings}
+    return {RUN_GROUP: run, **settings}
 
 
 def _configuration(code: assets.Asset, groups: Mapping[str, Mapping[str, str]], kpus: int) -> dict[str, object]:

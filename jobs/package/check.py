@@ -15,6 +15,8 @@ from jobs.package.confinement import APPLICATION, PROPERTIES, confine, release
 from jobs.package.flink_environment import FlinkEnvironment, flink_environment
 from jobs.package.handlers import check_handlers
 from jobs.package.run import Checked, CheckError, run_confined, version_of
+from jobs.package.run_options import GROUP as RUN_GROUP
+from jobs.package.run_options import JAR_FOLDER, run_options
 from jobs.package.sbom import sha256
 from jobs.settings import Settings
 from jobs.settings.properties import to_groups, to_json
@@ -22,7 +24,6 @@ from jobs.settings.properties import to_groups, to_json
 _RECORDINGS: Final = PROJECT_ROOT / "tests" / "recordings"
 _CHANGES: Final = "conversations.jsonl.gz"
 _SHIPPED: Final = {"spot": "spot-day.jsonl.gz"}
-_RUN_GROUP: Final = "kinesis.analytics.flink.run.options"
 _PARALLELISM: Final = 2
 
 
@@ -99,11 +100,9 @@ def _check_job(
     environment = flink_environment(python, on_progress)
     out = work / "out"
     ends = {"recording": str(recording.resolve()), "out": str(out)}
-    options = {"python": "main.py", "pyFiles": "dep/"}
-    jars = sorted(str(path.relative_to(work / APPLICATION)) for path in (work / APPLICATION / "lib").glob("*.jar"))
-    if jars:
-        options["jarfile"] = jars[0]
-    groups = to_groups(settings) | {CHECK_GROUP: ends, _RUN_GROUP: options}
+    application = work / APPLICATION
+    options = run_options(path.relative_to(application).as_posix() for path in (application / JAR_FOLDER).glob("*"))
+    groups = to_groups(settings) | {CHECK_GROUP: ends, RUN_GROUP: options}
     (work / PROPERTIES).write_text(to_json(groups), encoding="utf-8")
     confined = confine(work, _flink_command(environment, options))
     on_progress(f"running under {version_of(environment.python)}, held by {confined.how}")
