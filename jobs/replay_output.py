@@ -2,13 +2,16 @@
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from rich.console import Console
+
 from connectors.recordings.files import RecordingFile
 from jobs.execution import ExecutionMode
+from jobs.recorded.malformed_reasons import MalformedReasons
 from jobs.replay_progress import ReplayProgress
 from jobs.settings import Settings
 
@@ -48,6 +51,15 @@ class Output:
             sys.stdout.buffer.write((json.dumps(result, ensure_ascii=False) + "\n").encode())
         elif not self.quiet:
             show()
+
+
+def print_notes(console: Console, notes: Mapping[str, int], malformed: MalformedReasons) -> None:
+    """Print how many records each note is true of, but for none, and why most malformed ones are."""
+    for text, count in notes.items():
+        if count:
+            console.print(f"  {count:,} {text}", highlight=False)
+    for reason in malformed.told():
+        console.print(f"  malformed: {reason}", highlight=False, markup=False, soft_wrap=True)
 
 
 class Replay(Protocol[TallyCo]):

@@ -16,9 +16,11 @@ from time import time_ns
 from typing import Final
 
 import msgspec
+from py4j.protocol import Py4JJavaError
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext, StreamExecutionEnvironment
 from pyflink.datastream.state import ValueState, ValueStateDescriptor
+from pyflink.java_gateway import get_gateway
 from pyflink.table import DataTypes, Schema, StreamTableEnvironment, Table, TableDescriptor
 from pyflink.table.types import DataType
 
@@ -75,9 +77,6 @@ def aws_kinesis_table(
 
 
 def _is_on_class_path() -> bool:
-    from py4j.protocol import Py4JJavaError
-    from pyflink.java_gateway import get_gateway
-
     loader = get_gateway().jvm.java.lang.Thread.currentThread().getContextClassLoader()
     try:
         loader.loadClass(_FACTORY)

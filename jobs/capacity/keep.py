@@ -124,13 +124,7 @@ class Keep(ProcessFunction):
 
     def _delivery(self, kind: str, line: str) -> None:
         self._standing.add_delivery(kind)
-        told = msgspec.json.decode(line)
-        decided_at_ms = told.pop("came_at_ms")
-        if kind == SENT:
-            sent = {"decided_at_ms": decided_at_ms, "sent_at_ms": told["at_ms"]}
-            self._lines.add("delivery", [{"action_id": told["deduplication_id"], **sent}])
-        else:
-            self._lines.add("undelivered", [{"outcome": kind, **told}])
+        self._lines.add_delivery(kind, msgspec.json.decode(line))
 
 
 class HasSnapshot(Protocol):
@@ -147,6 +141,21 @@ class Lines(ABC):
         """Some more lines of one kind."""
         for line in lines:
             self.add_text(name, json.dumps(line, ensure_ascii=False))
+
+    def add_delivery(self, kind: str, told: Mapping[str, Any]) -> None:
+        """What became of an action in the outbox: when the queue accepted it, or that it did not.
+
+        Args:
+            kind: The word of the outbox.
+            told: Its line, read.
+        """
+        line = dict(told)
+        decided_at_ms = line.pop("came_at_ms")
+        if kind == SENT:
+            sent = {"decided_at_ms": decided_at_ms, "sent_at_ms": line["at_ms"]}
+            self.add("delivery", [{"action_id": line["deduplication_id"], **sent}])
+        else:
+            self.add("undelivered", [{"outcome": kind, **line}])
 
     @abstractmethod
     def add_text(self, name: str, line: str) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from jobs.capacity.replay import replay
 from jobs.capacity.tally import Tally
-from jobs.replay_output import ReplayView, summary_json
+from jobs.replay_output import ReplayView, print_notes, summary_json
 from jobs.settings import Settings
 from jobs.settings.durations import format_duration
 from jobs.view import PLAIN_TABLE, counted, utc
@@ -107,11 +107,7 @@ def _show_counts(console: Console, tally: Tally, summary: dict[str, Any], settin
         f"late by more than {format_duration(settings.window.out_of_orderness_ms)}, kept in late.jsonl": counts.late,
         "whose recorded size is not what their images weigh": counts.size_mismatch,
     }
-    for text, count in notes.items():
-        if count:
-            console.print(f"  {count:,} {text}", highlight=False)
-    for reason in tally.malformed_reasons.told():
-        console.print(f"  malformed: {reason}", highlight=False, markup=False, soft_wrap=True)
+    print_notes(console, notes, tally.malformed_reasons)
     console.print(
         "Consumption is a lower bound: failed conditional writes, writes that change nothing and index writes "
         "consume capacity too, and no change stream tells of them."

@@ -24,7 +24,6 @@ from pyflink.datastream import ProcessFunction, RuntimeContext
 
 from connectors.published_metrics import PUBLISHED
 from connectors.spot_actions import SpotActionType
-from connectors.sqs.sink import SENT
 from jobs.action_delay import ActionDelay
 from jobs.capacity.keep import DirectoryLines, Lines, LoggedLines
 from jobs.metric_names import ACTION_DELAY, LAG, SPOT_DECIDED, SPOT_READ
@@ -139,12 +138,7 @@ class Keep(ProcessFunction):
 
     def _delivery(self, kind: str, told: dict[str, Any]) -> None:
         self._standing.delivered[kind] += 1
-        decided_at_ms = told.pop("came_at_ms")
-        if kind == SENT:
-            sent = {"decided_at_ms": decided_at_ms, "sent_at_ms": told["at_ms"]}
-            self._lines.add("delivery", [{"action_id": told["deduplication_id"], **sent}])
-        else:
-            self._lines.add("undelivered", [{"outcome": kind, **told}])
+        self._lines.add_delivery(kind, told)
 
 
 def _now_ms() -> int:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from jobs.replay_output import ReplayView, summary_json
+from jobs.replay_output import ReplayView, print_notes, summary_json
 from jobs.settings import Settings
 from jobs.spot.market import Market
 from jobs.spot.replay import replay
@@ -85,11 +85,7 @@ def _show_counts(console: Console, tally: Tally, summary: dict[str, Any], settin
         "told more than once": counts.duplicates,
         "at risk, of which no scan tells where they run: they move no pool": counts.without_facts,
     }
-    for text, count in notes.items():
-        if count:
-            console.print(f"  {count:,} {text}", highlight=False)
-    for reason in tally.malformed_reasons.told():
-        console.print(f"  malformed: {reason}", highlight=False, markup=False, soft_wrap=True)
+    print_notes(console, notes, tally.malformed_reasons)
 
 
 def _many(count: int, noun: str) -> str:

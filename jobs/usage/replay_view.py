@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from jobs.replay_output import ReplayView, summary_json
+from jobs.replay_output import ReplayView, print_notes, summary_json
 from jobs.settings import Settings
 from jobs.settings.durations import format_duration
 from jobs.usage.replay import LEDGER, replay
@@ -38,11 +38,7 @@ def _show_result(tally: UsageTally, summary: dict[str, Any], settings: Settings,
         "not DynamoDB changes, ignored": counts.ignored,
         "whose recorded size is not what their images weigh": counts.size_mismatch,
     }
-    for text, count in notes.items():
-        if count:
-            console.print(f"  {count:,} {text}")
-    for reason in tally.malformed_reasons.told():
-        console.print(f"  malformed: {reason}", highlight=False, markup=False, soft_wrap=True)
+    print_notes(console, notes, tally.malformed_reasons)
     console.print(
         "WCU and writes are lower bounds: failed conditional writes, writes that change nothing and index writes "
         "consume capacity too, and no change stream tells of them."
