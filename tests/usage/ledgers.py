@@ -1,14 +1,19 @@
 """Ledgers made from rows, for tests of what reads them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import boto3
+import pytest
 
 from jobs.usage.ledger import Ledger
 from jobs.usage.ledger_file import write_rows
 from jobs.usage.ledger_paths import file_of
 from jobs.usage.ledger_rows import LedgerRow
+from tests.aws_server import aws_server
 
 SPAN_MS = 15 * 60_000
 
@@ -44,3 +49,18 @@ def make_ledger(
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(write_rows(held))
     return Ledger(str(directory))
+
+
+@contextmanager
+def place_in_s3() -> Iterator[str]:
+    """A place for a ledger in S3, on a server of its own that the environment leads to."""
+    with aws_server() as url, pytest.MonkeyPatch.context() as patched:
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": url,
+        }.items():
+            patched.setenv(name, value)
+        boto3.client("s3").create_bucket(Bucket="ledgers")
+        yield "s3://ledgers/of/headroom"

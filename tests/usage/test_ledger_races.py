@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-import boto3
 import pytest
 
 from jobs.usage.compaction import compact, finish_compaction, write_file
@@ -22,8 +21,7 @@ from jobs.usage.ledger_rows import LedgerRow
 from jobs.usage.meter import MeterFailedError
 from jobs.usage.query import MeterSession
 from jobs.usage.store import LedgerStore, StoreError
-from tests.aws_server import aws_server
-from tests.usage.ledgers import SPAN_MS, make_ledger, row
+from tests.usage.ledgers import SPAN_MS, make_ledger, place_in_s3, row
 from tests.usage.turns import Turns
 from tests.usage_oracle import read_ledger
 
@@ -161,16 +159,8 @@ def test_a_compaction_that_is_killed_lets_go_of_a_directory(tmp_path: Path) -> N
 
 @pytest.fixture(scope="module")
 def s3_ledger() -> Iterator[str]:
-    with aws_server() as url, pytest.MonkeyPatch.context() as patched:
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": url,
-        }.items():
-            patched.setenv(name, value)
-        boto3.client("s3").create_bucket(Bucket="ledgers")
-        yield "s3://ledgers/of/headroom"
+    with place_in_s3() as location:
+        yield location
 
 
 def test_in_s3_one_compaction_keeps_out_others_until_it_ends(s3_ledger: str) -> None:

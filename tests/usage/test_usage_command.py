@@ -21,8 +21,7 @@ from jobs.usage.ledger_file import write_rows
 from jobs.usage.ledger_paths import file_of
 from jobs.usage.output import print_table
 from jobs.usage.store import LedgerStore, StoreError
-from tests.aws_server import aws_server
-from tests.usage.ledgers import at, make_ledger, row
+from tests.usage.ledgers import at, make_ledger, place_in_s3, row
 from tests.usage.test_meters import DAYS, PRICES
 
 MONTH = ["--param", "month=2026-11"]
@@ -318,17 +317,9 @@ def test_ddl_prints_all_statements(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def s3_ledger(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    with aws_server() as url:
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": url,
-        }.items():
-            monkeypatch.setenv(name, value)
-        boto3.client("s3").create_bucket(Bucket="ledgers")
-        yield "s3://ledgers/of/headroom"
+def s3_ledger() -> Iterator[str]:
+    with place_in_s3() as location:
+        yield location
 
 
 def test_a_ledger_in_s3_is_written_read_compacted_and_closed_like_a_local_one(s3_ledger: str) -> None:
